@@ -1,0 +1,554 @@
+"""Mail comes in: stored before it is acknowledged, understood afterwards, exactly once.
+
+`receive` is the only thing between a vendor and its 200: signature over the raw bytes, one insert that a unique key makes
+idempotent, commit, ring. `process` turns stored requests into facts and facts into what the house remembers, many per
+transaction; when a batch fails, each of its requests gets a transaction of its own, so one bad one holds up nobody.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, delete, func, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Mapped, defer, mapped_column
+
+from . import privacy
+from .catalogue import Template
+from .checkpoints import reached
+from .customers import GRANTED, REVOKED, record_consent
+from .db import Base, Id, Instant, Json, Session, Tenant, inline
+from .errors import InvalidSignature, NotUnderstood
+from .events import (
+    ChannelChanged,
+    Fact,
+    MessageEchoed,
+    MessageReceived,
+    MessageStatusChanged,
+    OrderChanged,
+    OrderRemoved,
+    PaymentChanged,
+    PersonChanged,
+    PreferenceStated,
+    PrivacyRequested,
+    ScopesChanged,
+    ShipmentScanned,
+    StoreAccessBroken,
+    StoreUninstalled,
+    TemplateChanged,
+)
+from .groupcommit import GroupCommit
+from .house import House
+from .inbox import apply_echo, apply_message, apply_person_changed, meet
+from .journeys import Settled, leave_all, react
+from .orders import Book, Transition, apply_order, apply_payment, apply_removed, apply_scan
+from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
+from .ports import Account, AppWide, Pings, WebhookRequest
+from .replies import hear
+from .stores import Connection, Store, uninstall
+from .vault import token_hash
+
+log = structlog.get_logger(__name__)
+
+STATES = ("received", "processed", "ignored", "not_understood", "failed")
+
+
+class WebhookDelivery(Tenant, Base):
+    """One request as it arrived, and what became of it. Kept 14 days, failures 90."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("adapter", "account", "key", name="one_delivery_per_key"),
+        Index("deliveries_waiting", "store_id", "id", sqlite_where=text("state = 'received'"),
+              postgresql_where=text("state = 'received'")),
+        Index("deliveries_by_age", "received_at"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    store_id: Mapped[int | None] = mapped_column(  # type: ignore[assignment]
+        Id, ForeignKey("stores.id", ondelete="CASCADE"), nullable=True, sort_order=-1
+    )
+    """None for a validly signed request that names nobody readable."""
+    connection_id: Mapped[int | None] = mapped_column(Id, default=None)
+    room: Mapped[str] = mapped_column(String(16))
+    adapter: Mapped[str] = mapped_column(String(32))
+    account: Mapped[str] = mapped_column(String(255), default="")
+    key: Mapped[str] = mapped_column(String(128))
+    source: Mapped[str] = mapped_column(String(8), default="webhook")
+    """webhook, or poll when reconciliation found it."""
+    headers: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    state: Mapped[str] = mapped_column(String(16), default="received")
+    sentence: Mapped[str] = mapped_column(String(500), default="")
+    subjects: Mapped[list[str]] = mapped_column(Json, default=list)
+    """What it was about (order:17, contact:4), so that a privacy request finds it."""
+    received_at: Mapped[datetime] = mapped_column(Instant)
+    processed_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+
+
+# -- receive -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What to answer the vendor."""
+
+    status: int
+    sentence: str = ""
+
+
+class Mailroom:
+    """The receiving half: lives in the web process, one per process."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._commit = GroupCommit(
+            house.db, WebhookDelivery.__table__, lambda: reached("receive.before_commit"), self._ring  # type: ignore[arg-type]
+        )
+        self._connections: dict[tuple[str, str], tuple[float, _Door]] = {}
+        self.counts: Counter[str] = Counter()
+
+    def receive(self, room: str, name: str, request: WebhookRequest, token: str | None = None) -> Receipt:
+        """Verify, store, commit, ring. Never raises for bad input; a database that is away is a 503, nothing is lost."""
+        adapter = self._house.registry.find(room, name)
+        if adapter is None:
+            return Receipt(404, f"There is no {room[:16]} adapter of that name.")
+        if token is None and not isinstance(adapter, AppWide):
+            return Receipt(404, "This address needs the token of a connection.")
+        try:
+            if token is not None:
+                return self._receive_for(room, name, adapter, request, token)
+            return self._receive_app_wide(room, name, adapter, request)
+        except InvalidSignature as fault:
+            self.counts["unauthorised"] += 1
+            return Receipt(401, str(fault))
+        except (DBAPIError, OSError) as fault:
+            log.error("receive.not_stored", adapter=name, fault=type(fault).__name__)
+            return Receipt(503, "The request could not be stored just now. Please send it again.")
+
+    def _receive_for(self, room: str, name: str, adapter: Any, request: WebhookRequest, token: str) -> Receipt:
+        door = self._door(name, "token", token_hash(token))
+        if door is None or door.room != room:
+            return Receipt(404, "No connection has this address.")
+        if isinstance(adapter, Pings) and adapter.is_ping(request):
+            return Receipt(200, "pong")
+        adapter.verify(request, door.account)
+        self._store([self._row(room, name, adapter, request, door, request.body)])
+        return Receipt(200)
+
+    def _receive_app_wide(self, room: str, name: str, adapter: Any, request: WebhookRequest) -> Receipt:
+        adapter.verify(request, None)
+        try:
+            parts = adapter.split(request)
+        except NotUnderstood as fault:
+            row = self._row(room, name, adapter, request, None, request.body)
+            self._store([{**row, "state": "not_understood", "sentence": str(fault)[:500]}])
+            return Receipt(200)
+        rows = [
+            self._row(room, name, adapter, request, door, part)
+            for account, part in parts
+            if (door := self._door(name, "account", account)) is not None
+        ]
+        if not rows:
+            return Receipt(404, "No store is connected under this account.")
+        self._store(rows)
+        return Receipt(200)
+
+    def _row(
+        self, room: str, name: str, adapter: Any, request: WebhookRequest, door: _Door | None, part: bytes
+    ) -> dict[str, Any]:
+        whole = part is request.body
+        return delivery_row(
+            room, name, adapter, request if whole else WebhookRequest(request.headers, part, request.query),
+            store_id=door.store_id if door else None, connection_id=door.connection_id if door else None,
+            account=door.account.name if door else "", source="webhook", at=self._house.clock.now(),
+        )  # fmt: skip
+
+    def _store(self, rows: list[dict[str, Any]]) -> None:
+        self._commit.put(rows)
+        self.counts["stored"] += len(rows)
+
+    def _ring(self, rows: list[dict[str, Any]]) -> None:
+        reached("receive.after_commit")
+        for store_id in {row["store_id"] for row in rows if row["store_id"] is not None}:
+            self._house.ring("process", store_id)
+
+    def _door(self, adapter: str, by: str, value: str) -> _Door | None:
+        """The connection behind a token or an account. Remembered briefly; an unknown one is looked up every time."""
+        key = (adapter, f"{by}:{value}")
+        known = self._connections.get(key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        column = Connection.token_hash if by == "token" else Connection.account
+        with self._house.db.operator() as session:
+            row = session.scalars(select(Connection).where(Connection.adapter == adapter, column == value)).first()
+            if row is None:
+                self._connections.pop(key, None)
+                return None
+            account = row.opened(self._house.vault) if by == "token" else Account(row.account)
+            door = _Door(row.store_id, row.id, row.room, account)
+        if len(self._connections) > 20_000:
+            self._connections.clear()
+        self._connections[key] = (time.monotonic() + 5.0, door)
+        return door
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    store_id: int
+    connection_id: int
+    room: str
+    account: Account = field(repr=False)
+
+
+def delivery_row(
+    room: str, name: str, adapter: Any, request: WebhookRequest, *, store_id: int | None, connection_id: int | None,
+    account: str, source: str, at: datetime,
+) -> dict[str, Any]:  # fmt: skip
+    """A request as a row: only the headers its adapter keeps, the body as it came."""
+    return {
+        "store_id": store_id, "connection_id": connection_id, "room": room, "adapter": name, "account": account,
+        "key": adapter.delivery_key(request)[:128], "source": source,
+        "headers": {h: request.headers[h][:500] for h in adapter.keeps if h in request.headers},
+        "body": request.body, "state": "received", "sentence": "", "subjects": [], "received_at": at,
+        "processed_at": None,
+    }  # fmt: skip
+
+
+# -- process -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Letter:
+    """A stored request, read outside the lane."""
+
+    id: int
+    room: str
+    adapter_name: str
+    adapter: Any
+    facts: list[Fact]
+    state: str = "processed"
+    sentence: str = ""
+
+
+def process(house: House, store_id: int, *, seconds: float = 2.0, batch: int | None = None) -> bool:
+    """Understand what is waiting for one store, for a bounded slice of time. True when more is waiting."""
+    ends = time.monotonic() + seconds
+    size = batch or (40 if house.db.is_sqlite else 100)  # SQLite has one writer: a shorter turn keeps webhooks waiting less
+    while True:
+        letters = _read(house, store_id, size)
+        if not letters:
+            return False
+        try:
+            bells = _apply(house, store_id, letters)
+        except OperationalError:
+            raise
+        except Exception:
+            log.warning("process.batch_failed", store_id=store_id, size=len(letters))
+            bells = _one_by_one(house, store_id, letters)
+        reached("process.after_commit")
+        house.ring_all(bells, store_id)
+        if len(letters) < size:
+            return False
+        if time.monotonic() > ends:
+            return True
+
+
+def _read(house: House, store_id: int, size: int) -> list[_Letter]:
+    """The oldest waiting requests, parsed. Parsing is pure, so it needs no lock."""
+    with house.db.read(store_id) as session:
+        rows = session.scalars(
+            select(WebhookDelivery)
+            .where(WebhookDelivery.state == inline("received"))
+            .order_by(WebhookDelivery.id)
+            .limit(size)
+        ).all()
+    return [_parse(house, row) for row in rows]
+
+
+def _parse(house: House, row: WebhookDelivery) -> _Letter:
+    adapter = house.registry.find(row.room, row.adapter)
+    letter = _Letter(row.id, row.room, row.adapter, adapter, [])
+    if adapter is None:
+        letter.state, letter.sentence = "not_understood", f"there is no adapter called {row.adapter} any more"
+        return letter
+    try:
+        letter.facts = adapter.parse(WebhookRequest(row.headers, row.body))
+        if not letter.facts:
+            letter.state = "ignored"
+    except NotUnderstood as fault:
+        letter.state, letter.sentence = "not_understood", str(fault)
+    except Exception as fault:
+        letter.state, letter.sentence = "failed", _where(fault)
+        log.error("parse.bug", adapter=row.adapter, delivery_id=row.id, fault=letter.sentence)
+    return letter
+
+
+def _apply(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
+    """Facts become records, transitions, messages to send: one transaction. Returns the doors to ring."""
+    with house.db.lane(store_id) as session:
+        waiting = {
+            row.id: row
+            for row in session.scalars(
+                select(WebhookDelivery)
+                .where(WebhookDelivery.id.in_([letter.id for letter in letters]), WebhookDelivery.state == inline("received"))
+                .options(defer(WebhookDelivery.body), defer(WebhookDelivery.headers))
+            )
+        }
+        alive = [letter for letter in letters if letter.id in waiting]
+        work = Work(house, session, store_id)
+        work.fetch([fact for letter in alive for fact in letter.facts])
+        for letter in alive:
+            row = waiting[letter.id]
+            subjects: set[str] = set()
+            for fact in letter.facts:
+                APPLY[type(fact)](work, fact, letter, subjects)
+            row.state, row.sentence, row.processed_at = letter.state, letter.sentence[:500], session.now()
+            row.subjects = sorted(subjects)
+        reached("process.before_commit")
+        return set(session.bells)
+
+
+def _one_by_one(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
+    bells: set[str] = set()
+    for letter in letters:
+        try:
+            bells |= _apply(house, store_id, [letter])
+        except OperationalError:
+            raise
+        except NotUnderstood as fault:
+            _set_aside(house, store_id, letter.id, "not_understood", str(fault))
+        except Exception as fault:
+            log.error("apply.bug", delivery_id=letter.id, fault=_where(fault))
+            _set_aside(house, store_id, letter.id, "failed", _where(fault))
+    return bells
+
+
+def _set_aside(house: House, store_id: int, delivery_id: int, state: str, sentence: str) -> None:
+    with house.db.lane(store_id) as session:
+        row = session.get_one(WebhookDelivery, delivery_id)
+        row.state, row.sentence, row.processed_at = state, sentence[:500], session.now()
+
+
+def _where(fault: BaseException) -> str:
+    """A fault's type and place. Not its message: that may quote a customer's data."""
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__} in {frame.name} (line {frame.lineno})"
+
+
+class Work:
+    """What applying a batch of facts needs, built once per transaction."""
+
+    def __init__(self, house: House, session: Session, store_id: int) -> None:
+        self.house, self.session = house, session
+        self.store = session.get_one(Store, store_id)
+        self.book = Book(session, self.store)
+        self.post = Post(session)
+        self._desk: Desk | None = None
+        self._settled: Settled | None = None
+
+    def fetch(self, facts: Sequence[Fact]) -> None:
+        self.book.fetch(facts)
+        self.post.fetch(facts)
+
+    @property
+    def desk(self) -> Desk:
+        if self._desk is None:
+            self._desk = Desk(self.session, self.store)
+        return self._desk
+
+    @property
+    def settled(self) -> Settled:
+        if self._settled is None:
+            self._settled = Settled(self.session, self.store)
+        return self._settled
+
+    def react(self, transitions: list[Transition]) -> None:
+        if transitions:
+            react(self.session, self.desk, self.settled, transitions)
+
+
+# -- what each fact does -------------------------------------------------------------------------------------------
+
+
+def _order_changed(work: Work, fact: OrderChanged, letter: _Letter, subjects: set[str]) -> None:
+    subjects.add(f"order:{fact.external_id}")
+    work.react(apply_order(work.book, fact, delivery_id=letter.id))
+
+
+def _order_removed(work: Work, fact: OrderRemoved, letter: _Letter, subjects: set[str]) -> None:
+    subjects.add(f"order:{fact.external_id}")
+    apply_removed(work.book, fact, delivery_id=letter.id)
+    if (order := work.book.order(fact.external_id)) is not None:
+        leave_all(work.session, order)
+
+
+def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects: set[str]) -> None:
+    work.react(apply_payment(work.book, fact, letter.adapter_name, delivery_id=letter.id))
+
+
+def _shipment_scanned(work: Work, fact: ShipmentScanned, letter: _Letter, subjects: set[str]) -> None:
+    work.react(apply_scan(work.book, fact, delivery_id=letter.id))
+
+
+def _message_received(work: Work, fact: MessageReceived, letter: _Letter, subjects: set[str]) -> None:
+    message = apply_message(work.session, fact)
+    if message is not None:
+        subjects.add(f"contact:{message.conversation.contact_point_id}")
+        hear(work.session, work.desk, work.settled, message)
+
+
+def _message_echoed(work: Work, fact: MessageEchoed, letter: _Letter, subjects: set[str]) -> None:
+    apply_echo(work.session, fact)
+
+
+def _message_status(work: Work, fact: MessageStatusChanged, letter: _Letter, subjects: set[str]) -> None:
+    apply_message_status(work.house, work.session, work.post, fact, letter.adapter.failure)
+
+
+def _person_changed(work: Work, fact: PersonChanged, letter: _Letter, subjects: set[str]) -> None:
+    apply_person_changed(work.session, fact)
+
+
+def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subjects: set[str]) -> None:
+    contact = meet(work.session, fact.person)
+    work.session.flush()
+    state = GRANTED if fact.granted else REVOKED
+    record_consent(contact, fact.purpose, state, source="channel", evidence="the customer's own setting", at=fact.occurred_at)
+
+
+def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjects: set[str]) -> None:
+    query = select(Template).where(Template.name == fact.name, Template.code == fact.language)
+    for template in work.session.scalars(query):
+        template.vendor_id = fact.vendor_id or template.vendor_id
+        template.status = fact.status or template.status
+        template.category = fact.category or template.category
+        template.quality = fact.quality or template.quality
+        template.reason = fact.reason[:300] or template.reason
+        template.changed_at = fact.occurred_at
+        if fact.status == "approved":
+            _hurry_waiting(work.session)
+
+
+def _hurry_waiting(session: Session) -> None:
+    """A template was approved: whoever waited for one need not wait longer."""
+    waiting = select(Touchpoint.id).where(Touchpoint.reason == "template_pending", Touchpoint.state == "queued")
+    session.execute(
+        update(Outbox)
+        .where(Outbox.state == "queued", Outbox.touchpoint_id.in_(waiting))
+        .values(due_at=session.now())
+        .execution_options(synchronize_session=False)
+    )
+    session.bells.add("deliver")
+
+
+def _channel_changed(work: Work, fact: ChannelChanged, letter: _Letter, subjects: set[str]) -> None:
+    channel = work.desk.channel
+    if channel is None:
+        return
+    channel.remember(**fact.details)
+    if fact.healthy is False:
+        channel.broke(fact.sentence)
+    elif fact.healthy is True:
+        channel.mended(fact.sentence)
+
+
+def _store_uninstalled(work: Work, fact: StoreUninstalled, letter: _Letter, subjects: set[str]) -> None:
+    uninstall(work.store, fact.occurred_at)
+
+
+def _store_access_broken(work: Work, fact: StoreAccessBroken, letter: _Letter, subjects: set[str]) -> None:
+    if (connection := work.store.connection("stores")) is not None:
+        connection.broke(fact.sentence)
+
+
+def _scopes_changed(work: Work, fact: ScopesChanged, letter: _Letter, subjects: set[str]) -> None:
+    if (connection := work.store.connection("stores")) is not None:
+        connection.remember(scopes=list(fact.scopes))
+
+
+def _privacy_requested(work: Work, fact: PrivacyRequested, letter: _Letter, subjects: set[str]) -> None:
+    privacy.record(work.session, fact)
+    work.session.bells.add("chores")
+
+
+APPLY: Mapping[type, Callable[[Work, Any, _Letter, set[str]], None]] = {
+    OrderChanged: _order_changed,
+    OrderRemoved: _order_removed,
+    PaymentChanged: _payment_changed,
+    ShipmentScanned: _shipment_scanned,
+    MessageReceived: _message_received,
+    MessageEchoed: _message_echoed,
+    MessageStatusChanged: _message_status,
+    PersonChanged: _person_changed,
+    PreferenceStated: _preference_stated,
+    TemplateChanged: _template_changed,
+    ChannelChanged: _channel_changed,
+    StoreUninstalled: _store_uninstalled,
+    StoreAccessBroken: _store_access_broken,
+    ScopesChanged: _scopes_changed,
+    PrivacyRequested: _privacy_requested,
+}
+
+
+# -- replay and sweep ----------------------------------------------------------------------------------------------
+
+
+def replay(house: House, store_id: int, delivery_id: int) -> str:
+    """Understand a stored request again, say after its adapter learned. Applying twice is harmless. Returns its new state."""
+    with house.db.lane(store_id) as session:
+        row = session.get(WebhookDelivery, delivery_id)
+        if row is None:
+            raise LookupError(f"there is no delivery {delivery_id}")
+        row.state, row.sentence = "received", ""
+    with house.db.read(store_id) as session:
+        letter = _parse(house, session.get_one(WebhookDelivery, delivery_id))
+    house.ring_all(_one_by_one(house, store_id, [letter]), store_id)
+    with house.db.read(store_id) as session:
+        return session.get_one(WebhookDelivery, delivery_id).state
+
+
+def sweep(house: House) -> Iterator[tuple[str, int]]:
+    """(door, store) for everything that waits and has perhaps not been rung for: a lost bell costs seconds."""
+    now, machine = house.clock.now(), house.clock.machine()
+    with house.db.operator() as session:
+        for door, query in (
+            ("process", select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received"))),
+            ("advance", select(Touchpoint.store_id).where(Touchpoint.state == inline("planned"), Touchpoint.due_at <= now)),
+            ("deliver", select(Outbox.store_id).where(
+                Outbox.kind == "message", Outbox.state == inline("queued"), Outbox.due_at <= now)),
+            ("write", select(Outbox.store_id).where(
+                Outbox.kind == "write_back", Outbox.state == inline("queued"), Outbox.due_at <= now)),
+            ("deliver", select(Outbox.store_id).where(Outbox.leased_until < machine)),
+        ):  # fmt: skip
+            for store_id in session.scalars(query.distinct()):
+                if store_id is not None:
+                    yield door, store_id
+
+
+def waiting(session: Session) -> dict[str, int]:
+    """How many requests are in which state."""
+    counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
+    return {state: count for state, count in counted}
+
+
+def prune(session: Session) -> int:
+    """Forget requests that are done with: 14 days, failures 90."""
+    now = session.now()
+    done = ("processed", "ignored")
+    gone = 0
+    for states, days in ((done, 14), (("not_understood", "failed"), 90)):
+        query = select(WebhookDelivery.id).where(
+            WebhookDelivery.state.in_(states), WebhookDelivery.received_at < now - timedelta(days=days)
+        )
+        ids = session.scalars(query.limit(5000)).all()
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids)))
+        gone += len(ids)
+    return gone

@@ -1,0 +1,44 @@
+"""The order stands: number, items, total, address and what to expect, once, merged with the thank-you."""
+
+from datetime import timedelta
+
+from ..customers import UTILITY
+from ..orders import Order, Transition
+from .definition import Journey, Step
+
+
+def _begins(transition: Transition, order: Order) -> bool:
+    """A prepaid order was paid, or a cash order was confirmed."""
+    if order.gone or order.dispatched:
+        return False
+    if transition.axis == "payment":
+        return transition.became == "paid" and not order.is_cod
+    return transition.axis == "confirmation" and transition.became == "confirmed"
+
+
+def _ends(order: Order) -> str:
+    if order.removed_at is not None:
+        return "the store threw the order away"
+    return "the order was cancelled" if order.confirmation in ("declined", "cancelled") else ""
+
+
+ORDER_CONFIRMATION = Journey(
+    name="order_confirmation",
+    version=1,
+    label="Order confirmation",
+    says="A paid or confirmed order is acknowledged with everything the customer wants to know.",
+    because="the order is paid, or the customer confirmed it",
+    message_class=UTILITY,
+    begins=_begins,
+    ends=_ends,
+    steps=(
+        Step(
+            "confirm",
+            "Confirms the order",
+            template="order_confirmation",
+            relevance={"confirmation": ["confirmed", "not_needed"], "fulfilment": ["unfulfilled", "booked"]},
+            prompt=True,
+            fresh_for=timedelta(hours=24),
+        ),
+    ),
+)

@@ -1,0 +1,640 @@
+"""Orders: the records, and what an order may do.
+
+Three statuses are kept apart and each is derived from what happened and when, never from what arrived last:
+*confirmation* (did the customer say yes), *payment* (is there money) and *fulfilment* (where are the goods). A move that
+the tables below do not list is refused and recorded as refused. `apply_*` takes a fact and returns the transitions it
+caused; the same fact twice, or an older one late, causes none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, or_, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
+
+from .customers import ContactPoint, Customer, contact_for_phone, imply_consent, new_contact, record_consent
+from .db import Amount, Base, Id, Instant, Json, Session, Tenant
+from .errors import NotUnderstood
+from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, ShipmentScanned
+from .stores import Policy, Store
+from .values import Address, Money, language_of, phone, phone_variants
+
+if TYPE_CHECKING:
+    from .outbox_rows import Enrollment
+
+# -- what an order may do ------------------------------------------------------------------------------------------
+
+CONFIRMATION: dict[str, frozenset[str]] = {
+    "not_needed": frozenset({"awaiting", "cancelled"}),
+    "awaiting": frozenset({"confirmed", "declined", "expired", "cancelled", "not_needed"}),
+    "confirmed": frozenset({"declined", "cancelled"}),
+    "expired": frozenset({"confirmed", "declined", "cancelled", "not_needed"}),
+    "declined": frozenset({"not_needed"}),
+    "cancelled": frozenset({"not_needed"}),
+}
+"""Did the customer say yes. `declined` is the customer's no, `cancelled` the shop's; either ends but for a reopening
+by the shop, after which the question is not asked again (`not_needed`)."""
+
+PAYMENT: dict[str, frozenset[str]] = {
+    UNKNOWN: frozenset({"cod_due", "pending", "claimed", "paid", "failed", "refunded", "partially_refunded"}),
+    "cod_due": frozenset({"pending", "paid", "refunded", "partially_refunded"}),
+    "pending": frozenset({"cod_due", "claimed", "paid", "failed", "refunded"}),
+    "claimed": frozenset({"pending", "paid", "failed"}),
+    "failed": frozenset({"cod_due", "pending", "claimed", "paid"}),
+    "paid": frozenset({"refunded", "partially_refunded"}),
+    "partially_refunded": frozenset({"refunded"}),
+    "refunded": frozenset(),
+}
+"""Is there money. A late payment after a failure is real (failed to paid); a payment never un-happens (paid to failed)."""
+
+_MOVING = frozenset({"in_transit", "out_for_delivery", "attempted", "ready_for_pickup"})
+_ENDS = frozenset({"delivered", "returning", "returned", "lost"})
+
+FULFILMENT: dict[str, frozenset[str]] = {
+    UNKNOWN: frozenset({"unfulfilled", "booked"}) | _MOVING | _ENDS,
+    "unfulfilled": frozenset({"booked"}) | _MOVING | _ENDS,
+    "booked": frozenset({"unfulfilled"}) | _MOVING | _ENDS,
+    "in_transit": (_MOVING | _ENDS) - {"in_transit"},
+    "out_for_delivery": (_MOVING | _ENDS) - {"out_for_delivery"},
+    "attempted": (_MOVING | _ENDS) - {"attempted"},
+    "ready_for_pickup": (_MOVING | _ENDS) - {"ready_for_pickup"},
+    "delivered": frozenset({"returning", "returned"}),
+    "returning": frozenset({"returned", "out_for_delivery", "delivered", "lost"}),
+    "lost": frozenset({"returning", "returned", "delivered"}) | _MOVING,
+    "returned": frozenset(),
+}
+"""Where the goods are. Attempts loop (hub, out for delivery, hub); a return after delivery is a new leg."""
+
+AXES = {"confirmation": CONFIRMATION, "payment": PAYMENT, "fulfilment": FULFILMENT}
+
+SHIPMENT_RANK = {
+    "booked": 10, "in_transit": 30, "out_for_delivery": 50, "attempted": 55, "ready_for_pickup": 56,
+    "returning": 70, "lost": 95, "delivered": 100, "returned": 110,
+}  # fmt: skip
+"""Words a parcel's status may be, with the rank that decides between scans of the same second. Anything else keeps the
+status as it is."""
+
+DISPATCHED = frozenset({"booked"}) | _MOVING | _ENDS
+"""Goods are with a courier, or were: too late to cancel by a tap."""
+
+COD_NAMES = re.compile(
+    r"(?<![a-z])(c\.?o\.?d\.?|cash[ _-]?on[ _-]?delivery|(cash|pay(ment)?)[ _-]?(on|at)[ _-]?(the[ _-])?(delivery|door)|"
+    r"contra[ -]?entrega|contra[ -]?reembolso|pagamento na entrega|pago (en|contra) (la )?entrega)(?![a-z])"
+    r"|نقد عند التسليم|کیش آن ڈیلیوری|कैश ऑन डिलीवरी",
+    re.IGNORECASE,
+)
+"""Names under which shops offer cash on delivery. A merchant's own list is added by policy."""
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+class Order(Tenant, Base):
+    """One order of one store, as the store describes it and as it fares with us."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("store_id", "external_id", name="one_order_per_external_id"),
+        Index("orders_newest", "store_id", "placed_at"),
+        Index("orders_by_name", "store_id", "name"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    external_id: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
+    customer_id: Mapped[int | None] = mapped_column(
+        Id, ForeignKey("customers.id", ondelete="SET NULL"), index=True, default=None
+    )
+    contact_point_id: Mapped[int | None] = mapped_column(
+        Id, ForeignKey("contact_points.id", ondelete="SET NULL"), index=True, default=None
+    )
+    placed_at: Mapped[datetime] = mapped_column(Instant)
+    changed_at: Mapped[datetime] = mapped_column(Instant)
+    """The vendor's own modification time of the newest state applied."""
+    seen_at: Mapped[datetime] = mapped_column(Instant)
+    currency: Mapped[str] = mapped_column(String(3))
+    total: Mapped[Decimal] = mapped_column(Amount)
+    outstanding: Mapped[Decimal | None] = mapped_column(Amount, default=None)
+    gateway: Mapped[str] = mapped_column(String(200), default="")
+    is_cod: Mapped[bool] = mapped_column(default=False)
+    confirmation: Mapped[str] = mapped_column(String(16), default="not_needed")
+    payment: Mapped[str] = mapped_column(String(24), default=UNKNOWN)
+    fulfilment: Mapped[str] = mapped_column(String(24), default="unfulfilled")
+    held: Mapped[str] = mapped_column(String(40), default="")
+    """Why nobody should pack it: no_answer. Empty when nothing holds it."""
+    cancelled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    removed_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    cancel_reason: Mapped[str] = mapped_column(String(40), default="")
+    """The customer's own reason, once given."""
+    test: Mapped[bool] = mapped_column(default=False)
+    tags: Mapped[list[str]] = mapped_column(Json, default=list)
+    locale: Mapped[str] = mapped_column(String(16), default="")
+    customer_name: Mapped[str] = mapped_column(String(200), default="")
+    address: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    content: Mapped[str] = mapped_column(String(32), default="")
+    """Fingerprint of the newest state applied: an echo of our own write, or a repeat, is recognised by it."""
+
+    customer: Mapped[Customer | None] = relationship(lazy="joined")
+    contact: Mapped[ContactPoint | None] = relationship(lazy="joined")
+    items: Mapped[list[LineItem]] = relationship(back_populates="order", cascade="all, delete-orphan")
+    payments: Mapped[list[Payment]] = relationship(
+        back_populates="order", cascade="all, delete-orphan", order_by="Payment.id"
+    )
+    shipments: Mapped[list[Shipment]] = relationship(back_populates="order", cascade="all, delete-orphan")
+    enrollments: Mapped[list[Enrollment]] = relationship(back_populates="order", cascade="all, delete-orphan")
+
+    @property
+    def money(self) -> Money:
+        return Money(self.total, self.currency)
+
+    @property
+    def gone(self) -> bool:
+        """Cancelled, declined or thrown away: nothing more is promised about it."""
+        return self.removed_at is not None or self.confirmation in ("declined", "cancelled")
+
+    @property
+    def dispatched(self) -> bool:
+        return self.fulfilment in DISPATCHED
+
+    @property
+    def revision(self) -> str:
+        """Changes when what the customer was asked to confirm changes: the amount or the goods."""
+        goods = "|".join(f"{i.external_id}x{i.quantity}" for i in sorted(self.items, key=lambda i: i.external_id))
+        return hashlib.blake2s(f"{self.total.normalize()}{self.currency}{goods}".encode(), digest_size=4).hexdigest()
+
+
+class LineItem(Tenant, Base):
+    """One line of an order."""
+
+    __tablename__ = "line_items"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    external_id: Mapped[str] = mapped_column(String(64), default="")
+    title: Mapped[str] = mapped_column(String(300))
+    variant: Mapped[str] = mapped_column(String(200), default="")
+    sku: Mapped[str] = mapped_column(String(100), default="")
+    quantity: Mapped[int] = mapped_column(default=1)
+    price: Mapped[Decimal | None] = mapped_column(Amount, default=None)
+
+    order: Mapped[Order] = relationship(back_populates="items")
+
+
+class Payment(Tenant, Base):
+    """One thing that was said about money for an order. Append-only."""
+
+    __tablename__ = "payments"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    source: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(24))
+    raw_status: Mapped[str] = mapped_column(String(64), default="")
+    reference: Mapped[str] = mapped_column(String(128), default="")
+    amount: Mapped[Decimal | None] = mapped_column(Amount, default=None)
+    currency: Mapped[str] = mapped_column(String(3), default="")
+    at: Mapped[datetime] = mapped_column(Instant)
+    delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
+
+    order: Mapped[Order] = relationship(back_populates="payments")
+
+
+class Shipment(Tenant, Base):
+    """One parcel of an order. Its status is derived from its events."""
+
+    __tablename__ = "shipments"
+    __table_args__ = (
+        UniqueConstraint("store_id", "order_id", "external_id", name="one_shipment_per_external_id"),
+        Index("shipments_by_number", "store_id", "tracking_number"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    external_id: Mapped[str] = mapped_column(String(64), default="")
+    courier: Mapped[str] = mapped_column(String(100), default="")
+    tracking_number: Mapped[str] = mapped_column(String(64), default="")
+    tracking_url: Mapped[str] = mapped_column(String(500), default="")
+
+    order: Mapped[Order] = relationship(back_populates="shipments")
+    events: Mapped[list[ShipmentEvent]] = relationship(
+        back_populates="shipment", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+    @property
+    def status(self) -> str:
+        return shipment_status((event.occurred_at, event.status) for event in self.events)
+
+
+class ShipmentEvent(Tenant, Base):
+    """One scan. Append-only; the same scan seen twice (push and poll) is one row."""
+
+    __tablename__ = "shipment_events"
+    __table_args__ = (
+        UniqueConstraint("shipment_id", "occurred_at", "status", "raw_code", name="one_row_per_scan"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    shipment_id: Mapped[int] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"))
+    status: Mapped[str] = mapped_column(String(24))
+    reason: Mapped[str] = mapped_column(String(40), default="")
+    raw_code: Mapped[str] = mapped_column(String(64), default="")
+    raw_text: Mapped[str] = mapped_column(String(300), default="")
+    location: Mapped[str] = mapped_column(String(120), default="")
+    occurred_at: Mapped[datetime] = mapped_column(Instant)
+    seen_at: Mapped[datetime] = mapped_column(Instant)
+
+    shipment: Mapped[Shipment] = relationship(back_populates="events")
+
+
+class Transition(Tenant, Base):
+    """One move of one status of an order, or one that was refused: the spine of its timeline."""
+
+    __tablename__ = "transitions"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    axis: Mapped[str] = mapped_column(String(16))
+    was: Mapped[str] = mapped_column(String(40))
+    became: Mapped[str] = mapped_column(String(40))
+    allowed: Mapped[bool] = mapped_column(default=True)
+    cause: Mapped[str] = mapped_column(String(16))
+    """store, customer, merchant, clock, courier or gateway."""
+    note: Mapped[str] = mapped_column(String(300), default="")
+    delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
+    at: Mapped[datetime] = mapped_column(Instant)
+
+    order: Mapped[Order] = relationship()
+
+
+def move(
+    session: Session, order: Order, axis: str, became: str, *, cause: str, at: datetime, note: str = "",
+    delivery_id: int | None = None,
+) -> Transition | None:  # fmt: skip
+    """Move one status if its table lists the move. Returns the transition when it happened; a refusal is recorded."""
+    was = getattr(order, axis)
+    if was == became:
+        return None
+    allowed = axis not in AXES or became in AXES[axis].get(was, frozenset())
+    transition = Transition(
+        store_id=order.store_id, axis=axis, was=was, became=became, allowed=allowed, cause=cause, note=note[:300],
+        delivery_id=delivery_id, at=at,
+    )  # fmt: skip
+    transition.order = order
+    session.add(transition)
+    if not allowed:
+        return None
+    setattr(order, axis, became)
+    return transition
+
+
+# -- looking up ----------------------------------------------------------------------------------------------------
+
+
+class Book:
+    """What one transaction has looked up, so that a batch of facts costs a few queries and not a few each."""
+
+    def __init__(self, session: Session, store: Store) -> None:
+        self.session = session
+        self.store = store
+        self.policy: Policy = store.policy
+        self._orders: dict[str, Order | None] = {}
+        self._contacts: dict[str, ContactPoint | None] = {}
+
+    def fetch(self, facts: Iterable[Any]) -> None:
+        """Look up at once what these facts are about."""
+        orders = {fact.external_id for fact in facts if isinstance(fact, OrderChanged | OrderRemoved)}
+        numbers = {n for fact in facts if isinstance(fact, OrderChanged) if (n := self.number_of(fact))}
+        missing = orders - self._orders.keys()
+        if missing:
+            self._orders |= dict.fromkeys(missing)
+            for order in self.session.scalars(_orders().where(Order.external_id.in_(missing))):
+                self._orders[order.external_id] = order
+        missing = numbers - self._contacts.keys()
+        if missing:
+            self._contacts |= dict.fromkeys(missing)
+            spellings = {spelling: n for n in missing for spelling in phone_variants(n)}
+            query = select(ContactPoint).where(ContactPoint.phone.in_(spellings))
+            for contact in self.session.scalars(query.options(selectinload(ContactPoint.consents))):
+                number = spellings[contact.phone or ""]
+                if self._contacts[number] is None or contact.phone == number:
+                    self._contacts[number] = contact
+
+    def order(self, external_id: str) -> Order | None:
+        if external_id not in self._orders:
+            self._orders[external_id] = self.session.scalar(_orders().where(Order.external_id == external_id))
+        return self._orders[external_id]
+
+    def add(self, order: Order) -> None:
+        self.session.add(order)
+        self._orders[order.external_id] = order
+
+    def number_of(self, fact: OrderChanged) -> str | None:
+        """The first of the order's phones that is a reachable number."""
+        country = fact.address.country or self.store.country
+        return next((number for raw in fact.phones if (number := phone(raw, country))), None)
+
+    def contact(self, number: str) -> ContactPoint | None:
+        if number not in self._contacts:
+            self._contacts[number] = contact_for_phone(self.session, number)
+        return self._contacts[number]
+
+    def know(self, number: str, contact: ContactPoint) -> None:
+        self._contacts[number] = contact
+
+
+def _orders() -> Any:
+    return select(Order).options(
+        selectinload(Order.items), selectinload(Order.shipments), selectinload(Order.enrollments),
+        selectinload(Order.payments), selectinload(Order.contact, ContactPoint.consents),
+    )  # fmt: skip
+
+
+def find_order(session: Session, reference: str) -> Order | None:
+    """An order by what people call it (`#1001`, `1001`), by the store's id or by ours (`id:17`)."""
+    reference = reference.strip()
+    if reference.startswith("id:") and reference[3:].isdigit():
+        return session.get(Order, int(reference[3:]))
+    names = {reference, f"#{reference.lstrip('#')}", reference.lstrip("#")}
+    return session.scalars(
+        select(Order)
+        .where(or_(Order.name.in_(names), Order.external_id == reference))
+        .order_by(Order.placed_at.desc())
+        .limit(1)
+    ).first()
+
+
+# -- applying facts ------------------------------------------------------------------------------------------------
+
+
+def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = None) -> list[Transition]:
+    """A store described an order. Upserts it from whichever message came first and derives its statuses."""
+    session, policy = book.session, book.policy
+    if fact.draft:
+        return []  # a checkout in progress is no order
+    content = _fingerprint(fact)
+    order = book.order(fact.external_id)
+    if order is not None and fact.occurred_at < order.changed_at:
+        return []  # an older state, late
+    if order is not None and content == order.content and order.removed_at is None:
+        order.changed_at = fact.occurred_at  # a repeat, or the echo of our own write
+        return []
+    if order is None:
+        order = Order(
+            store_id=session.store_id, external_id=fact.external_id[:64], name=fact.name[:64],
+            placed_at=fact.placed_at, changed_at=fact.occurred_at, seen_at=session.now(),
+            currency=fact.total.currency, total=fact.total.amount,
+        )  # fmt: skip
+        book.add(order)
+    was_cancelled = order.cancelled_at is not None
+    order.content, order.changed_at = content, fact.occurred_at
+    order.removed_at = None
+    _describe(book, order, fact)
+    moves = _Moves(session, order, "store", fact.occurred_at, delivery_id)
+
+    order.is_cod = order.is_cod or is_cod(fact.gateways, policy)
+    if (payment := _payment(order, fact)) is not None:
+        _note_payment(order, fact, payment, delivery_id)
+        moves.to("payment", payment, note=fact.raw_payment)
+    for parcel in fact.parcels:
+        _note_parcel(session, order, parcel)
+    fulfilment = _fulfilment(order, fact)
+    if fulfilment is not None:
+        moves.to("fulfilment", fulfilment, note=fact.raw_fulfilment)
+
+    if order.cancelled_at is not None and order.confirmation != "declined":
+        moves.to("confirmation", "cancelled", note=fact.cancel_reason)
+    elif was_cancelled and order.cancelled_at is None and order.confirmation in ("cancelled", "declined"):
+        moves.to("confirmation", "not_needed", note="the store opened the order again")
+    elif order.confirmation == "awaiting" and order.payment in ("paid", "partially_refunded", "refunded"):
+        moves.to("confirmation", "not_needed", note="it was paid before an answer came")
+    elif order.confirmation in ("awaiting", "expired") and order.dispatched:
+        moves.to("confirmation", "not_needed", note="the store sent it without waiting for an answer")
+    elif _needs_asking(order):
+        moves.to("confirmation", "awaiting")
+    if order.held == "no_answer" and order.confirmation != "expired":
+        moves.to("held", "")
+    return moves.made
+
+
+def is_news(book: Book, fact: OrderChanged) -> bool:
+    """Would applying this state change anything? Reconciliation asks before it posts what it found."""
+    order = book.order(fact.external_id)
+    if order is None:
+        return not fact.draft
+    return fact.occurred_at >= order.changed_at and (_fingerprint(fact) != order.content or order.removed_at is not None)
+
+
+def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = None) -> list[Transition]:
+    """The store threw an order away. Its journeys end; nobody is told anything, for nothing is known about the goods."""
+    order = book.order(fact.external_id)
+    if order is None:
+        return []
+    if order.removed_at is None:
+        order.removed_at = fact.occurred_at or book.session.now()
+    return []
+
+
+def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id: int | None = None) -> list[Transition]:
+    """A gateway spoke about money. Matched to an order or not understood; a wrong amount or currency moves nothing."""
+    order = find_order(book.session, fact.order_ref)
+    if order is None:
+        raise NotUnderstood("a payment for an order that this store does not have")
+    seen = any(p.reference == fact.attempt_ref and p.status == fact.status for p in order.payments)
+    if seen:
+        return []
+    order.payments.append(
+        Payment(
+            store_id=order.store_id, source=source, status=fact.status, raw_status=fact.raw_status[:64],
+            reference=fact.attempt_ref[:128], amount=fact.amount.amount if fact.amount else None,
+            currency=fact.amount.currency if fact.amount else "", at=fact.occurred_at, delivery_id=delivery_id,
+        )
+    )  # fmt: skip
+    if fact.status not in PAYMENT or fact.status == UNKNOWN:
+        return []
+    if fact.status == "paid" and fact.amount != order.money:
+        return []
+    moves = _Moves(book.session, order, "gateway", fact.occurred_at, delivery_id)
+    moves.to("payment", fact.status, note=fact.raw_status)
+    return moves.made
+
+
+def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = None) -> list[Transition]:
+    """A courier scanned a parcel. The order's fulfilment follows from all scans of all its parcels."""
+    session = book.session
+    shipment = session.scalar(select(Shipment).where(Shipment.tracking_number == fact.tracking_number))
+    if shipment is None:
+        raise NotUnderstood("a scan of a parcel that this store does not have")
+    order = shipment.order
+    _note_scan(
+        session, shipment, status=fact.status, occurred_at=fact.occurred_at, reason=fact.reason,
+        raw_code=fact.raw_code, raw_text=fact.raw_text, location=fact.location,
+    )  # fmt: skip
+    moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
+    if (status := fulfilment_of(order.shipments)) is not None:
+        moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
+    return moves.made
+
+
+def is_cod(gateways: Iterable[str], policy: Policy) -> bool:
+    """Is one of these payment method names cash on delivery, by the merchant's list or by what shops call it?"""
+    named = {name.casefold().strip() for name in policy.cod_gateways}
+    return any(name.casefold().strip() in named or COD_NAMES.search(name) for name in gateways)
+
+
+def shipment_status(scans: Iterable[tuple[datetime, str]]) -> str:
+    """A parcel's status: the word with the greatest (time, rank). Unknown and informational scans keep it as it is."""
+    known = [(at, SHIPMENT_RANK[status], status) for at, status in scans if status in SHIPMENT_RANK]
+    return max(known)[2] if known else UNKNOWN
+
+
+def fulfilment_of(shipments: Sequence[Shipment]) -> str | None:
+    """An order is as far as the parcel that is least far. None when no parcel says anything known."""
+    known = [status for s in shipments if (status := s.status) in SHIPMENT_RANK]
+    return min(known, key=lambda status: SHIPMENT_RANK[status]) if known else None
+
+
+class _Moves:
+    """The transitions one fact made."""
+
+    def __init__(self, session: Session, order: Order, cause: str, at: datetime, delivery_id: int | None) -> None:
+        self.session, self.order, self.cause, self.at, self.delivery_id = session, order, cause, at, delivery_id
+        self.made: list[Transition] = []
+
+    def to(self, axis: str, became: str, note: str = "") -> None:
+        made = move(self.session, self.order, axis, became, cause=self.cause, at=self.at, note=note,
+                    delivery_id=self.delivery_id)  # fmt: skip
+        if made is not None:
+            self.made.append(made)
+
+
+def _describe(book: Book, order: Order, fact: OrderChanged) -> None:
+    order.name = fact.name[:64]
+    order.total, order.currency = fact.total.amount, fact.total.currency
+    order.outstanding = fact.outstanding.amount if fact.outstanding else None
+    order.gateway = ", ".join(filter(None, fact.gateways))[:200]
+    order.cancelled_at = fact.cancelled_at
+    order.test = fact.test
+    order.tags = list(fact.tags)
+    order.locale = fact.locale[:16]
+    order.customer_name = fact.customer_name[:200]
+    order.address = _address(fact.address)
+    _describe_items(order, fact)
+    number = book.number_of(fact)
+    if number is None:
+        return
+    contact = book.contact(number)
+    if contact is None:
+        contact = new_contact(
+            book.session, phone=number, name=fact.customer_name, email=fact.email, country=fact.address.country,
+            external_id=fact.customer_id,
+        )  # fmt: skip
+        book.know(number, contact)
+    elif fact.customer_name and not contact.customer.name:
+        contact.customer.name = fact.customer_name[:200]
+    order.contact, order.customer = contact, contact.customer
+    for purpose, state, wording in fact.consents:
+        record_consent(contact, purpose, state, source="checkout", evidence=wording, at=fact.placed_at)
+    if book.policy.consent_at_checkout:
+        imply_consent(contact, source="checkout", evidence=f"number given for order {fact.name}", at=fact.placed_at)
+
+
+def _describe_items(order: Order, fact: OrderChanged) -> None:
+    wanted = [(i.external_id, i.title, i.variant, i.sku, i.quantity) for i in fact.items]
+    have = [(i.external_id, i.title, i.variant, i.sku, i.quantity) for i in order.items]
+    if wanted == have:
+        return
+    order.items = [
+        LineItem(
+            store_id=order.store_id, external_id=item.external_id[:64], title=item.title[:300],
+            variant=item.variant[:200], sku=item.sku[:100], quantity=item.quantity,
+            price=item.price.amount if item.price else None,
+        )
+        for item in fact.items
+    ]  # fmt: skip
+
+
+def _address(address: Address) -> dict[str, str]:
+    return {part: value for part in Address.__dataclass_fields__ if (value := getattr(address, part))}
+
+
+def address_of(order: Order) -> Address:
+    return Address(**order.address)
+
+
+def language_for(order: Order, policy: Policy) -> str:
+    """What the customer writes in; else what the checkout was in, if we speak it; else the shop's language."""
+    written = order.contact.language if order.contact else None
+    return written or language_of(order.locale) or policy.language
+
+
+def _payment(order: Order, fact: OrderChanged) -> str | None:
+    if fact.payment in ("", UNKNOWN):
+        return None
+    return "cod_due" if order.is_cod and fact.payment == "pending" else fact.payment
+
+
+def _note_payment(order: Order, fact: OrderChanged, status: str, delivery_id: int | None) -> None:
+    last = order.payments[-1] if order.payments else None
+    if last is not None and (last.source, last.status, last.amount) == ("store", status, fact.total.amount):
+        return
+    order.payments.append(
+        Payment(
+            store_id=order.store_id, source="store", status=status, raw_status=fact.raw_payment[:64],
+            amount=fact.total.amount, currency=fact.total.currency, at=fact.occurred_at, delivery_id=delivery_id,
+        )
+    )  # fmt: skip
+
+
+def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
+    shipment = next((s for s in order.shipments if s.external_id == parcel.external_id), None)
+    if shipment is None:
+        shipment = Shipment(store_id=order.store_id, external_id=parcel.external_id[:64])
+        order.shipments.append(shipment)
+    shipment.courier = parcel.courier[:100] or shipment.courier
+    shipment.tracking_number = parcel.tracking_number[:64] or shipment.tracking_number
+    shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
+    _note_scan(
+        session, shipment, status=parcel.status, occurred_at=parcel.occurred_at or order.changed_at,
+        raw_code=parcel.raw_status,
+    )  # fmt: skip
+
+
+def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at: datetime, **words: str) -> None:
+    key = (occurred_at, status, words.get("raw_code", "")[:64])
+    if any((e.occurred_at, e.status, e.raw_code) == key for e in shipment.events):
+        return
+    limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
+    shipment.events.append(
+        ShipmentEvent(
+            store_id=shipment.store_id, status=status[:24], occurred_at=occurred_at, seen_at=session.now(),
+            **{name: value[: limits[name]] for name, value in words.items()},
+        )
+    )  # fmt: skip
+
+
+def _fulfilment(order: Order, fact: OrderChanged) -> str | None:
+    if (derived := fulfilment_of(order.shipments)) is not None:
+        return derived
+    return None if fact.fulfilment in ("", UNKNOWN) else fact.fulfilment
+
+
+def _needs_asking(order: Order) -> bool:
+    return (
+        order.confirmation == "not_needed"
+        and order.is_cod
+        and order.payment == "cod_due"
+        and order.fulfilment == "unfulfilled"
+        and order.cancelled_at is None
+        and not any(e.journey == "cod_confirmation" for e in order.enrollments)
+    )
+
+
+def _fingerprint(fact: OrderChanged) -> str:
+    """Everything a fact says but when it was said."""
+    said = tuple(getattr(fact, name) for name in fact.__dataclass_fields__ if name != "occurred_at")
+    return hashlib.blake2s(repr(said).encode(), digest_size=16).hexdigest()

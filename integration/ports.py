@@ -1,0 +1,400 @@
+"""What an adapter is: the contract between the house and its vendors.
+
+An adapter speaks one vendor's wire format: wire format in, facts out; intent in, wire format out. It owns no database,
+knows no Flask and decides nothing. It lives in one module under adapters/<room>/ that ends with `ADAPTER = TheClass`;
+that line is the registration. Optional powers are protocols the core asks for with `isinstance`, never flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from .clock import Clock
+from .events import UNKNOWN, Fact
+from .settings import Setting
+
+ROOMS = ("stores", "channels", "couriers", "payments")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """One request as it arrived: header names in lower case, the raw body, the query. A fixture is just this."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One credential a merchant gives. The UI draws it, the vault encrypts it when `secret`."""
+
+    name: str
+    label: str
+    help: str = ""
+    secret: bool = True
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A merchant's account at a vendor: its name there (shop domain, site URL, number id) and what opens it."""
+
+    name: str
+    credentials: Mapping[str, str] = field(repr=False, default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterConfig:
+    """What an adapter is built with: the settings it declared, and the clock."""
+
+    settings: Mapping[str, Any]
+    clock: Clock
+    public_url: str
+    trusted_origins: tuple[str, ...] = ()
+    send_timeout: float = 30.0
+    """Seconds a send may take; less than the lease under which it is made."""
+
+
+class Adapter(Protocol):
+    """What every vendor module provides."""
+
+    name: str
+    label: str
+    regions: tuple[str, ...]
+    website: str
+    credentials: tuple[Field, ...]
+    settings: tuple[Setting, ...]
+    authenticates_by: str
+    """signature, secret_url or basic: how a webhook proves where it comes from."""
+    handles: frozenset[str]
+    """Event types that become facts."""
+    ignores: frozenset[str]
+    """Event types that are stored and mean nothing to us (yet). Any other type is NotUnderstood."""
+    keeps: tuple[str, ...]
+    """Headers (lower case) worth keeping with a stored request. Never credentials."""
+
+    def __init__(self, config: AdapterConfig) -> None: ...
+
+    def verify(self, request: WebhookRequest, account: Account | None) -> None:
+        """Returns nothing, or raises InvalidSignature. `account` is None at an app-wide endpoint."""
+
+    def delivery_key(self, request: WebhookRequest) -> str:
+        """Stable across redeliveries of one request, distinct between requests. At most 128 characters."""
+
+    def parse(self, request: WebhookRequest) -> list[Fact]:
+        """Pure: no clock, network, database or log. An ignored type is [], anything unreadable NotUnderstood."""
+
+
+@runtime_checkable
+class AppWide(Protocol):
+    """One endpoint for all tenants: the request itself names the account."""
+
+    def split(self, request: WebhookRequest) -> list[tuple[str, bytes]]:
+        """(account name, body for that account) pairs. Raises NotUnderstood when the body names nobody readable."""
+
+
+@runtime_checkable
+class Pings(Protocol):
+    """Sends unsigned pings that must be answered 200 and mean nothing."""
+
+    def is_ping(self, request: WebhookRequest) -> bool: ...
+
+
+@runtime_checkable
+class Challenges(Protocol):
+    """Verifies an endpoint by a GET that must be answered with a token."""
+
+    def challenge(self, query: Mapping[str, str]) -> str:
+        """The body to answer with. Raises InvalidSignature."""
+
+
+# -- stores --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProfile:
+    """What a store says of itself at install."""
+
+    name: str
+    account: str
+    timezone: str
+    currency: str
+    country: str
+    email: str = ""
+    language: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChange:
+    """What Dastak wants a store to know about one order. Executed at least once, so adapters make it idempotent.
+
+    `outcome` is confirmed, declined, no_answer or reason. `cancel` asks for the order itself to be cancelled.
+    """
+
+    order_id: str
+    outcome: str
+    note: str
+    tags: tuple[str, ...]
+    at: datetime
+    cancel: bool = False
+    reason: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StoreAdapter(Adapter, Protocol):
+    """A shop platform."""
+
+    concurrency: int
+    """Calls to one store that may be under way at once."""
+
+    def profile(self, account: Account) -> StoreProfile: ...
+
+    def fetch_orders(self, account: Account, since: datetime) -> Iterator[WebhookRequest]:
+        """Orders modified since, oldest first, each as a request that `parse` reads: one path for push and pull."""
+
+    def absent_orders(self, account: Account, order_ids: Sequence[str]) -> Iterable[str]:
+        """Which of these orders the store no longer has."""
+
+    def write_back(self, account: Account, change: StoreChange) -> str:
+        """Tell the store; answers a sentence for the timeline. Looks before it writes what cannot be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Credentials a vendor just gave us, with what we must remember about them (expiries, scopes)."""
+
+    credentials: Mapping[str, str] = field(repr=False)
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who opened an embedded page: an account at the platform and a user there."""
+
+    account: str
+    user: str
+
+
+@runtime_checkable
+class Embedded(Protocol):
+    """Shows our pages inside its own admin and vouches for who is looking."""
+
+    def visitor(self, token: str) -> Visitor:
+        """Who a session token speaks for. Raises InvalidSignature."""
+
+    def exchange(self, account: str, token: str) -> Grant:
+        """Turn a session token into lasting credentials. Raises InvalidSignature or TransientError."""
+
+    def account_hint(self, query: Mapping[str, str]) -> str:
+        """The account a page request says it is about; unproven, good for headers only. Empty when malformed."""
+
+    def frame_ancestors(self, account: str) -> str:
+        """The CSP sources that may frame a page of that account."""
+
+    def page_head(self) -> Mapping[str, str]:
+        """Meta name/content and script URLs every page needs: {"key": .., "scripts": "url url"}."""
+
+    def admin_home(self, account: str) -> str:
+        """Where the merchant's admin shows this app."""
+
+
+@runtime_checkable
+class InstallsByCode(Protocol):
+    """OAuth 2 authorization-code grant."""
+
+    def install_url(self, account: str, state: str) -> str: ...
+
+    def finish_install(self, query: Mapping[str, str]) -> tuple[str, Grant]:
+        """(account, grant) from a callback's query. Raises InvalidSignature or ConfigurationError."""
+
+
+@runtime_checkable
+class InstallsByApproval(Protocol):
+    """The merchant approves on the store's own page, and the store posts keys to a callback of ours."""
+
+    def find_store(self, url: str) -> str:
+        """The canonical address of the store behind a merchant-given URL. Raises ConfigurationError."""
+
+    def approval_url(self, account: str, state: str, callback_url: str, return_url: str) -> str: ...
+
+    def read_keys(self, body: bytes, state: str) -> Grant:
+        """Keys from the store's callback. Raises InvalidSignature when they are not for this attempt."""
+
+
+@runtime_checkable
+class RefreshesAccess(Protocol):
+    """Credentials that expire."""
+
+    def refresh(self, account: Account) -> Grant:
+        """New credentials. Raises ConfigurationError when the merchant must reconnect, TransientError to retry."""
+
+    def refresh_due(self, account: Account, now: datetime) -> bool: ...
+
+
+@runtime_checkable
+class WatchesWebhooks(Protocol):
+    """Webhooks that live at the vendor, per account, and may be disabled or deleted behind our back."""
+
+    def ensure_webhooks(self, account: Account, url: str, secret: str) -> tuple[Mapping[str, Any], str]:
+        """(state to remember, sentence about what was repaired or '')."""
+
+    def remove_webhooks(self, account: Account, url: str) -> None: ...
+
+
+# -- channels ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A button or a list row. `id` comes back when it is tapped."""
+
+    id: str
+    title: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One message to one person, in no vendor's words. `kind`: template, text, buttons or list.
+
+    `reference` returns with every status; it is the only thread between a lost answer and our row.
+    """
+
+    kind: str
+    phone: str | None
+    user_id: str | None
+    reference: str
+    text: str = ""
+    footer: str = ""
+    buttons: tuple[Choice, ...] = ()
+    list_label: str = ""
+    template: str = ""
+    language: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The channel took the message. `held`: it waits for a quality check and may still be refused."""
+
+    vendor_id: str
+    channel_id: str = ""
+    user_id: str = ""
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateText:
+    """A template as we want it. `language` is one of ours; `examples` maps every variable to a sample."""
+
+    name: str
+    language: str
+    category: str
+    body: str
+    footer: str = ""
+    buttons: tuple[str, ...] = ()
+    examples: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSeen:
+    """A template as the channel holds it. `language` is the channel's own code."""
+
+    vendor_id: str
+    name: str
+    language: str
+    status: str
+    category: str
+    quality: str = UNKNOWN
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelProfile:
+    """What a sending number says of itself. `rate` is messages per second."""
+
+    number: str
+    name: str
+    rate: int
+    quality: str
+    healthy: bool
+    sentence: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ChannelAdapter(Adapter, Protocol):
+    """A messenger."""
+
+    pair_interval: float
+    """Seconds between two messages to one person."""
+    pair_burst: int
+    """How many may go at once before that interval binds."""
+
+    def profile(self, account: Account) -> ChannelProfile: ...
+
+    def subscribe(self, account: Account) -> None:
+        """Have this account's events sent to us."""
+
+    def send(self, account: Account, message: Outgoing) -> Accepted:
+        """Raises TransientError, PermanentError, ConfigurationError or OutcomeUnknown; never retries by itself."""
+
+    def language_code(self, language: str) -> str:
+        """The channel's code for one of our languages."""
+
+    def create_template(self, account: Account, template: TemplateText) -> TemplateSeen: ...
+
+    def fetch_templates(self, account: Account) -> Iterable[TemplateSeen]: ...
+
+    def failure(self, code: str) -> Failure: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a channel's error code means for us. `action` is a word of outbox.ACTIONS; `sentence` is for people."""
+
+    action: str
+    sentence: str
+    retry_after: float | None = None
+
+
+@runtime_checkable
+class SignsUpByCode(Protocol):
+    """The channel's own signup window hands the browser a short-lived code."""
+
+    def exchange_code(self, code: str) -> Mapping[str, str]:
+        """Credentials for the code. Raises ConfigurationError."""
+
+    def find_numbers(self, credentials: Mapping[str, str]) -> list[Mapping[str, str]]:
+        """Numbers of the account: [{"id", "number", "name"}]."""
+
+
+class Registry:
+    """The adapters of this installation, by room and name."""
+
+    def __init__(self, adapters: Mapping[str, Mapping[str, Any]]) -> None:
+        self._rooms = adapters
+
+    def get(self, room: str, name: str) -> Any:
+        """The adapter, or KeyError."""
+        return self._rooms[room][name]
+
+    def find(self, room: str, name: str) -> Any | None:
+        return self._rooms.get(room, {}).get(name)
+
+    def room(self, room: str) -> Mapping[str, Any]:
+        return self._rooms.get(room, {})
+
+    def everyone(self) -> Iterator[tuple[str, Any]]:
+        for room in ROOMS:
+            for adapter in self.room(room).values():
+                yield room, adapter

@@ -1,0 +1,195 @@
+"""What a person or a shop may ask of us by law: see what is kept, have it erased. And what is forgotten by itself.
+
+A vendor's privacy webhook becomes a `PrivacyRequest` at once and is carried out by the upkeep: an export is laid ready for
+the merchant, an erasure removes the person's data from every table, raw requests included. It works without any access to
+the vendor.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import String, delete, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column, selectinload
+
+from .customers import ContactPoint, Customer
+from .db import Base, Id, Instant, Json, Session, Tenant
+from .events import PrivacyRequested
+from .inbox import Conversation, Message
+from .orders import Order, Transition
+from .stores import Store
+from .values import phone, phone_variants
+
+REDACTED = "(erased)"
+
+
+class PrivacyRequest(Tenant, Base):
+    """One request under privacy law, and how it was met."""
+
+    __tablename__ = "privacy_requests"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    kind: Mapped[str] = mapped_column(String(24))
+    """export, erase_customer or erase_store."""
+    wanted: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    """Who it is about, as the vendor named them. Emptied once an erasure is done."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    asked_at: Mapped[datetime] = mapped_column(Instant)
+    met_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    sentence: Mapped[str] = mapped_column(String(300), default="")
+
+
+def record(session: Session, fact: PrivacyRequested) -> PrivacyRequest:
+    """Take a request down; the same request twice is one."""
+    if fact.request_id:
+        for known in session.scalars(select(PrivacyRequest).where(PrivacyRequest.kind == fact.kind)):
+            if known.wanted.get("request_id") == fact.request_id:
+                return known
+    request = PrivacyRequest(
+        store_id=session.store_id, kind=fact.kind, asked_at=fact.occurred_at,
+        wanted={
+            "customer_id": fact.customer_id, "email": fact.email, "phone": fact.phone,
+            "order_ids": list(fact.order_ids), "request_id": fact.request_id,
+        },
+    )  # fmt: skip
+    session.add(request)
+    return request
+
+
+def meet_requests(session: Session) -> int:
+    """Carry out what is open. An erasure of a store waits for nothing: it comes long after the app was removed."""
+    store = session.get_one(Store, session.store_id)
+    met = 0
+    for request in session.scalars(select(PrivacyRequest).where(PrivacyRequest.met_at.is_(None))):
+        if request.kind == "erase_store":
+            if store.active and store.installed_at > request.asked_at:
+                request.sentence = "the store was installed again since, so nothing was erased"
+            else:
+                erase_store(session, store)
+                request.sentence = "everything about the store's customers and orders was erased"
+        else:
+            customers, orders = find_people(session, request.wanted, store)
+            if request.kind == "export":
+                request.result = export(session, customers, orders)
+                request.sentence = f"{len(customers)} customers and {len(orders)} orders are ready to hand over"
+            else:
+                erase(session, customers, orders)
+                request.wanted = {}
+                request.sentence = f"{len(customers)} customers and {len(orders)} orders were erased"
+        request.met_at = session.now()
+        met += 1
+    return met
+
+
+def find_people(session: Session, wanted: dict[str, Any], store: Store) -> tuple[list[Customer], list[Order]]:
+    """Everyone and every order that a request may mean: by the vendor's id, by e-mail, by phone in any spelling."""
+    number = phone(wanted.get("phone"), store.country)
+    tests = []
+    if wanted.get("customer_id"):
+        tests.append(Customer.external_id == wanted["customer_id"])
+    if wanted.get("email"):
+        tests.append(Customer.email == wanted["email"])
+    if number:
+        reached = select(ContactPoint.customer_id).where(ContactPoint.phone.in_(phone_variants(number)))
+        tests.append(Customer.id.in_(reached))
+    customers = list(session.scalars(select(Customer).where(or_(*tests)))) if tests else []
+    ids = [customer.id for customer in customers]
+    order_ids = [str(i) for i in wanted.get("order_ids", ())]
+    orders = session.scalars(
+        select(Order)
+        .where(or_(Order.customer_id.in_(ids), Order.external_id.in_(order_ids)))
+        .options(selectinload(Order.items))
+    ).all()
+    return customers, list(orders)
+
+
+def export(session: Session, customers: list[Customer], orders: list[Order]) -> dict[str, Any]:
+    """All that is kept about these people, in plain words."""
+    ids = [customer.id for customer in customers]
+    contacts = session.scalars(
+        select(ContactPoint).where(ContactPoint.customer_id.in_(ids)).options(selectinload(ContactPoint.consents))
+    ).all()
+    said = session.scalars(
+        select(Message)
+        .join(Conversation)
+        .where(Conversation.contact_point_id.in_([c.id for c in contacts]))
+        .order_by(Message.at)
+    ).all()
+    return {
+        "customers": [{"name": c.name, "email": c.email, "country": c.country} for c in customers],
+        "contact_points": [
+            {
+                "phone": c.phone, "user_id": c.user_id, "language": c.language,
+                "consents": [
+                    {"purpose": w.purpose, "state": w.state, "source": w.source, "evidence": w.evidence, "at": w.at}
+                    for w in c.consents
+                ],
+            }
+            for c in contacts
+        ],
+        "orders": [
+            {
+                "name": o.name, "placed_at": o.placed_at, "total": str(o.total), "currency": o.currency,
+                "customer_name": o.customer_name, "address": o.address,
+                "items": [{"title": i.title, "quantity": i.quantity} for i in o.items],
+            }
+            for o in orders
+        ],
+        "messages": [{"sender": m.sender, "text": m.text, "at": m.at} for m in said],
+    }  # fmt: skip
+
+
+def erase(session: Session, customers: list[Customer], orders: list[Order]) -> None:
+    """Remove these people's data. Orders keep their amounts and states, which are the shop's own books."""
+    ids = [customer.id for customer in customers]
+    contacts = session.scalars(select(ContactPoint).where(ContactPoint.customer_id.in_(ids))).all()
+    traces = {c.phone.lstrip("+") for c in contacts if c.phone} | {c.user_id for c in contacts if c.user_id}
+    subjects = {f"order:{o.external_id}" for o in orders} | {f"contact:{c.id}" for c in contacts}
+    for order in orders:
+        order.customer_name, order.address, order.content = REDACTED, {}, ""
+        order.contact = order.customer = None
+        order.contact_point_id = order.customer_id = None
+    session.flush()
+    session.execute(
+        update(Transition)
+        .where(Transition.order_id.in_([o.id for o in orders]), Transition.cause == "customer")
+        .values(note=REDACTED)
+    )
+    for contact in contacts:
+        session.execute(delete(ContactPoint).where(ContactPoint.id == contact.id))
+    for customer in customers:
+        session.execute(delete(Customer).where(Customer.id == customer.id))
+    _erase_requests(session, subjects, traces)
+
+
+def _erase_requests(session: Session, subjects: set[str], traces: set[str]) -> None:
+    """Raw requests hold the same data. Those about these people are emptied; they are at most 90 days old."""
+    table = Base.metadata.tables["webhook_deliveries"]
+    rows = session.connection().execute(
+        select(table.c.id, table.c.subjects, table.c.body).where(table.c.store_id == session.store_id)
+    )
+    hit = [
+        row.id
+        for row in rows.yield_per(500)
+        if subjects.intersection(row.subjects or ()) or any(trace.encode() in row.body for trace in traces)
+    ]
+    for start in range(0, len(hit), 500):
+        session.connection().execute(
+            table.update().where(table.c.id.in_(hit[start : start + 500])).values(body=b"", subjects=[])
+        )
+
+
+def erase_store(session: Session, store: Store) -> None:
+    """Forget everything a shop ever gave us but that it was here."""
+    store_id = store.id
+    keep = {"stores", "connections", "privacy_requests"}
+    for table in reversed(Base.metadata.sorted_tables):
+        if table.name not in keep and "store_id" in table.c:
+            session.connection().execute(table.delete().where(table.c.store_id == store_id))
+    for connection in store.connections:
+        connection.sealed, connection.removed_at = None, connection.removed_at or session.now()
+        connection.broke("The store asked for its data to be erased.")
+    store.email, store.erased_at = "", session.now()
+    store.uninstalled_at = store.uninstalled_at or session.now()
+

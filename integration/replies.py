@@ -1,0 +1,261 @@
+"""What a customer's answer does.
+
+A tap names its order and the state it was asked about, so an old message, a second tap or a change of mind each has one
+listed outcome (`CONFIRM`, `DECLINE`, `REASON`) and a truthful reply. Free text is matched by whole phrases only; what is
+not understood goes to a person, never to a guess. STOP works at once, in every language.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from .customers import EVERYTHING, GRANTED, REVOKED, ContactPoint, record_consent
+from .db import Session
+from .inbox import Message
+from .journeys import Settled, react, send_now, tell_store_reason
+from .orders import Order, move
+from .outbox import Desk, Outbox, Touchpoint
+from .rendering import REASONS
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+PHRASES: dict[str, tuple[str, ...]] = {
+    "stop": (
+        "stop", "stop all", "unsubscribe", "opt out", "optout", "do not message me", "dont message me", "remove me",
+        "band karo", "band kar do", "band karen", "mat bhejo messages", "messages mat bhejo", "message na bhejen",
+        "بند کرو", "بند کریں", "بند کر دیں", "میسج نہ بھیجیں", "پیغام نہ بھیجیں", "سٹاپ",
+        "बंद करो", "बंद करें", "रोकें", "रोको", "मैसेज मत भेजो", "संदेश मत भेजो", "स्टॉप",
+        "baja", "darme de baja", "alto", "parar", "pare", "no quiero mensajes", "no mas mensajes", "cancelar suscripcion",
+        "sair", "descadastrar", "cancelar inscricao", "nao quero mensagens", "nao me mande mensagens",
+    ),
+    "start": (
+        "start", "subscribe", "unstop", "opt in", "shuru karo", "shuru karen", "شروع کریں", "سٹارٹ", "शुरू करें", "शुरू करो",
+        "स्टार्ट", "alta", "suscribir", "iniciar", "voltar", "inscrever",
+    ),
+    "confirm": (
+        "confirm", "confirmed", "i confirm", "yes", "yes confirm", "yes please", "ok confirm", "confirm order",
+        "haan", "han", "ji", "ji haan", "haan ji", "haan confirm", "confirm karen", "confirm kar dein", "confirm kar do",
+        "haan confirm kar dein", "ok bhej dein", "bhej dein", "bhej do", "order confirm",
+        "ہاں", "جی", "جی ہاں", "کنفرم", "کنفرم کریں", "کنفرم کر دیں", "بھیج دیں",
+        "हाँ", "हां", "जी", "जी हाँ", "कन्फर्म", "कन्फर्म करें", "कन्फर्म कर दो", "भेज दो", "भेज दीजिए",
+        "si", "si confirmo", "confirmo", "confirmar", "confirmado", "si por favor",
+        "sim", "sim confirmo", "pode enviar", "confirmar pedido",
+    ),
+    "decline": (
+        "cancel", "cancel it", "cancel order", "cancel my order", "cancel the order", "please cancel",
+        "cancel karo", "cancel kar do", "cancel kar dein", "cancel karen", "nahi chahiye", "nahi chahiye ab", "mat bhejna", "mat bhejo",
+        "confirm na karein", "confirm na karen", "order cancel",
+        "کینسل", "کینسل کریں", "کینسل کر دیں", "نہیں چاہیے", "مت بھیجنا",
+        "कैंसिल", "कैंसिल करें", "कैंसिल कर दो", "नहीं चाहिए", "मत भेजना",
+        "cancelar", "cancelalo", "quiero cancelar", "cancelar pedido", "ya no lo quiero",
+        "cancela", "quero cancelar", "nao quero mais",
+    ),
+}  # fmt: skip
+"""Whole messages that mean something without doubt. `cancelar` alone cancels an order, it never unsubscribes."""
+
+
+def normalised(said: str) -> str:
+    """A message without case, accents of Latin letters, punctuation, emoji and stretched letters: `Cancel!!` is `cancel`."""
+    decomposed = unicodedata.normalize("NFKD", said.casefold())
+    kept = "".join(
+        c for c in decomposed if c.isalnum() or c.isspace() or unicodedata.category(c) in ("Mc", "Mn") and ord(c) > 0x36F
+    )
+    return re.sub(r"\s+", " ", re.sub(r"([a-z])\1{2,}", r"\1", kept)).strip()
+
+
+_MEANING = {normalised(phrase): meaning for meaning, phrases in PHRASES.items() for phrase in phrases}
+
+
+def meaning(said: str) -> str:
+    """stop, start, confirm or decline; empty for anything else."""
+    return _MEANING.get(normalised(said), "")
+
+
+# -- outcomes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one answer does. `effect` names a function below, `reply` a text of the wording, `tell` calls a person."""
+
+    name: str
+    effect: str = ""
+    reply: str = ""
+    tell: str = ""
+
+
+def confirm_outcome(order: Order, revision: str) -> Outcome:
+    """The customer says yes. Rows are tried in order."""
+    if order.removed_at is not None:
+        return Outcome("order_gone", reply="no_longer_there", tell="confirmed an order that the store threw away")
+    if order.confirmation == "declined":
+        return Outcome("confirm_after_cancel", reply="cancelled_by_you", tell="wants an order back after cancelling it")
+    if order.confirmation == "cancelled":
+        return Outcome("confirm_after_store_cancelled", reply="cancelled_by_store", tell="confirmed an order that the shop cancelled")
+    if order.confirmation == "confirmed":
+        return Outcome("already_confirmed", reply="already_confirmed")
+    if order.dispatched:
+        return Outcome("confirm_after_dispatch", reply="on_its_way")
+    if order.confirmation == "not_needed":
+        return Outcome("nothing_to_confirm", reply="nothing_to_confirm")
+    if revision and revision != order.revision:
+        return Outcome("changed_since_asked", reply="changed_since")
+    if order.confirmation == "expired":
+        return Outcome("confirmed_late", effect="confirm")
+    return Outcome("confirmed", effect="confirm")
+
+
+def decline_outcome(order: Order, revision: str) -> Outcome:
+    """The customer says no. Before dispatch that cancels, even after a yes; afterwards it goes to a person."""
+    if order.removed_at is not None:
+        return Outcome("order_gone", reply="no_longer_there", tell="cancelled an order that the store threw away")
+    if order.confirmation in ("declined", "cancelled"):
+        return Outcome("already_cancelled", reply="already_cancelled")
+    if order.fulfilment in ("delivered", "returning", "returned"):
+        return Outcome("cancel_after_delivery", reply="already_delivered", tell="wants to cancel a delivered order")
+    if order.dispatched:
+        return Outcome("cancel_after_dispatch", reply="too_late_to_cancel", tell="wants to cancel an order that is on its way")
+    if order.confirmation == "not_needed":
+        return Outcome("cancel_needs_person", tell="wants to cancel an order that needs no confirmation")
+    if order.confirmation == "confirmed":
+        return Outcome("cancelled_after_confirm", effect="decline")
+    if order.confirmation == "expired":
+        return Outcome("cancelled_late", effect="decline")
+    return Outcome("cancelled", effect="decline")
+
+
+def reason_outcome(order: Order, code: str) -> Outcome:
+    """The customer says why. The first reason is thanked for, a later one replaces it quietly."""
+    if code not in REASONS or order.confirmation != "declined":
+        return Outcome("reason_out_of_place", tell="gave a reason for an order that is not cancelled")
+    if order.cancel_reason == code:
+        return Outcome("reason_repeated")
+    if order.cancel_reason:
+        return Outcome("reason_changed", effect="reason")
+    return Outcome("reason_given", effect="reason", reply="reason_thanks")
+
+
+DECISIONS: dict[str, Callable[[Order, str], Outcome]] = {
+    "confirm": confirm_outcome,
+    "decline": decline_outcome,
+    "reason": reason_outcome,
+}
+
+_PAYLOAD = re.compile(r"(confirm|decline|reason):(\d{1,18}):(\w{1,40})")
+
+DOUBLE_TAP = timedelta(minutes=10)
+"""A second tap that soon is the same tap to the customer: what follows the first one is answer enough."""
+
+
+# -- hearing -------------------------------------------------------------------------------------------------------
+
+
+def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> None:
+    """Decide what an inbound message means and do it. Part of the transaction that stored it."""
+    contact = message.conversation.contact
+    if message.kind == "reaction":
+        return
+    if found := _PAYLOAD.fullmatch(message.payload):
+        _tapped(session, desk, settled, message, contact, found[1], int(found[2]), found[3])
+        return
+    said = meaning(message.text) if message.kind in ("text", "button") else ""
+    if said in ("stop", "start"):
+        _opt(session, desk, message, contact, said)
+    elif said in ("confirm", "decline"):
+        _said(session, desk, settled, message, contact, said)
+    else:
+        what = {"text": "wrote", "media": "sent a file", "unsupported": "sent something WhatsApp does not pass on"}
+        message.conversation.call_for_person(f"the customer {what.get(message.kind, 'sent a ' + message.kind)}", message.at)
+
+
+def _tapped(
+    session: Session, desk: Desk, settled: Settled, message: Message, contact: ContactPoint, verb: str, order_id: int,
+    detail: str,
+) -> None:  # fmt: skip
+    order = session.get(
+        Order, order_id, options=[selectinload(Order.items), selectinload(Order.enrollments)], populate_existing=False
+    )
+    if order is None or order.contact_point_id != contact.id:
+        message.conversation.call_for_person("the customer tapped a button of an order that is not theirs", message.at)
+        return
+    message.order_id = order.id
+    _carry_out(session, desk, settled, message, order, DECISIONS[verb](order, detail), detail)
+
+
+def _said(
+    session: Session, desk: Desk, settled: Settled, message: Message, contact: ContactPoint, verb: str
+) -> None:
+    """Yes or no in words counts only while exactly one order of this person waits for an answer."""
+    waiting = session.scalars(
+        select(Order)
+        .where(Order.contact_point_id == contact.id, Order.confirmation == "awaiting", Order.removed_at.is_(None))
+        .options(selectinload(Order.items), selectinload(Order.enrollments))
+        .limit(2)
+    ).all()
+    if len(waiting) != 1:
+        why = "no order" if not waiting else "several orders"
+        message.conversation.call_for_person(f"the customer answered in words, but {why} waits for an answer", message.at)
+        return
+    order = waiting[0]
+    message.order_id = order.id
+    _carry_out(session, desk, settled, message, order, DECISIONS[verb](order, ""), "")
+
+
+def _carry_out(
+    session: Session, desk: Desk, settled: Settled, message: Message, order: Order, outcome: Outcome, detail: str
+) -> None:
+    at = message.at
+    note = f"{outcome.name.replace('_', ' ')}: “{message.text[:80]}”"
+    if outcome.effect in ("confirm", "decline"):
+        became = "confirmed" if outcome.effect == "confirm" else "declined"
+        moved = [
+            move(session, order, "confirmation", became, cause="customer", at=at, note=note),
+            move(session, order, "held", "", cause="customer", at=at) if order.held == "no_answer" else None,
+        ]
+        react(session, desk, settled, [t for t in moved if t is not None])
+    elif outcome.effect == "reason":
+        move(session, order, "cancel_reason", detail, cause="customer", at=at, note=note)
+        tell_store_reason(session, order, detail, at)
+    if outcome.tell:
+        message.conversation.call_for_person(f"the customer {outcome.tell} ({order.name})", at)
+    if outcome.reply and not _answered_already(session, order, message, outcome):
+        answer(session, desk, message, outcome.reply, order=order, because=outcome.name.replace("_", " "))
+
+
+def _answered_already(session: Session, order: Order, message: Message, outcome: Outcome) -> bool:
+    if not outcome.name.startswith("already_"):
+        return False
+    since = message.at - DOUBLE_TAP
+    recent = session.scalar(
+        select(Outbox.id).where(Outbox.order_id == order.id, Outbox.created_at > since, Outbox.kind == "message").limit(1)
+    )
+    return recent is not None
+
+
+def _opt(session: Session, desk: Desk, message: Message, contact: ContactPoint, said: str) -> None:
+    state = REVOKED if said == "stop" else GRANTED
+    news = record_consent(
+        contact, EVERYTHING, state, source="message", evidence=f"wrote “{message.text[:100]}”", at=message.at
+    )
+    if news:
+        answer(session, desk, message, "opted_out" if said == "stop" else "opted_in", because=f"the customer wrote {said}")
+
+
+def answer(session: Session, desk: Desk, message: Message, reply: str, *, because: str, order: Order | None = None) -> Touchpoint:
+    """One answer to one inbound message, through the same door as everything else."""
+    touch = Touchpoint(
+        store_id=session.store_id, key=f"answer/{message.vendor_id}", journey="answer", step=reply, reply=reply,
+        message_class="service", free_only=True, answers=True, prompt=True, because=because, due_at=message.at,
+        stale_at=message.at + timedelta(hours=23), planned_at=session.now(),
+    )  # fmt: skip
+    touch.order, touch.contact = order, message.conversation.contact
+    session.add(touch)
+    send_now(session, desk, touch)
+    return touch

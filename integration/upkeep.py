@@ -1,0 +1,293 @@
+"""Chores: what keeps a connection true and healthy, on a schedule, whether or not any webhook comes.
+
+A chore is a row with a due time, claimed by a conditional update, so any number of workers may do them. What
+reconciliation finds goes through the same door as a webhook: stored, then processed, with no second code path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import or_, select, update
+
+from . import ingest, privacy
+from .access import live_connection, open_account
+from .catalogue import TEMPLATES, Template, template_name, template_text
+from .db import Session
+from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
+from .groupcommit import insert_ignoring
+from .house import House
+from .ingest import WebhookDelivery, delivery_row
+from .orders import Book, Order, apply_removed, is_news
+from .events import OrderChanged, OrderRemoved
+from .ports import Account, TemplateSeen, WatchesWebhooks
+from .stores import EVERY, Chore, Connection, Store
+from .values import LANGUAGES
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(minutes=5)
+"""How far back each reconciliation looks beyond its cursor: vendors' clocks and indexes lag."""
+
+BACKFILL = timedelta(days=30)
+"""How far back the first reconciliation of a store looks."""
+
+_LEASE = timedelta(minutes=5)
+
+
+def due_chores(house: House) -> Iterator[tuple[str, int]]:
+    """(door, store) of every store with a chore or a privacy request due."""
+    now, machine = house.clock.now(), house.clock.machine()
+    with house.db.operator() as session:
+        free = or_(Chore.leased_until.is_(None), Chore.leased_until < machine)
+        due = select(Chore.store_id).join(Store, Store.id == Chore.store_id).where(Chore.due_at <= now, free)
+        asked = select(privacy.PrivacyRequest.store_id).where(privacy.PrivacyRequest.met_at.is_(None))
+        for store_id in {*session.scalars(due.distinct()), *session.scalars(asked.distinct())}:
+            yield "chores", store_id
+
+
+def run(house: House, store_id: int) -> None:
+    """Do what is due for one store: privacy first, then each chore under its own lease."""
+    with house.db.lane(store_id) as session:
+        privacy.meet_requests(session)
+        active = session.get_one(Store, store_id).active
+    while (claimed := _claim(house, store_id)) is not None:
+        chore_id, name, connection_id = claimed
+        failed, sentence = False, ""
+        if active or name == "prune":
+            try:
+                sentence = CHORES[name](house, store_id, connection_id)
+            except (ConfigurationError, PermanentError) as fault:
+                failed, sentence = True, str(fault)
+                _note_broken(house, store_id, connection_id, name, str(fault))
+            except (TransientError, OutcomeUnknown) as fault:
+                failed, sentence = True, str(fault)
+        _put_back(house, store_id, chore_id, failed, sentence)
+
+
+def _claim(house: House, store_id: int) -> tuple[int, str, int] | None:
+    machine = house.clock.machine()
+    with house.db.lane(store_id) as session:
+        free = or_(Chore.leased_until.is_(None), Chore.leased_until < machine)
+        chore = session.scalars(
+            select(Chore).where(Chore.due_at <= session.now(), free).order_by(Chore.due_at).limit(1)
+        ).first()
+        if chore is None:
+            return None
+        chore.leased_until = machine + _LEASE
+        return chore.id, chore.name, chore.connection_id
+
+
+def _put_back(house: House, store_id: int, chore_id: int, failed: bool, sentence: str) -> None:
+    with house.db.lane(store_id) as session:
+        chore = session.get(Chore, chore_id)
+        if chore is None:
+            return
+        now = session.now()
+        chore.leased_until, chore.last_run_at, chore.last_sentence = None, now, sentence[:500]
+        chore.failures = chore.failures + 1 if failed else 0
+        every = EVERY.get(chore.name, timedelta(hours=1))
+        chore.due_at = now + (min(timedelta(minutes=1) * 2 ** min(chore.failures - 1, 6), every) if failed else every)
+
+
+def _note_broken(house: House, store_id: int, connection_id: int, name: str, sentence: str) -> None:
+    log.warning("chore.refused", chore=name, store_id=store_id)
+    if name in ("reconcile", "profile", "webhooks"):
+        with house.db.lane(store_id) as session:
+            session.get_one(Connection, connection_id).broke(sentence)
+
+
+# -- stores --------------------------------------------------------------------------------------------------------
+
+
+def reconcile(house: House, store_id: int, connection_id: int) -> str:
+    """Pull the orders changed since last time and post to ourselves those that no webhook told us."""
+    account = open_account(house, store_id, connection_id)
+    with house.db.read(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        adapter = house.registry.get(connection.room, connection.adapter)
+        name, room, cursor = connection.adapter, connection.room, connection.cursor
+        account_name = connection.account
+    newest, found, missed = cursor, 0, 0
+    since = cursor - OVERLAP if cursor is not None else house.clock.now() - BACKFILL
+    rows = []
+    for request in adapter.fetch_orders(account, since):
+        found += 1
+        facts = [fact for fact in adapter.parse(request) if isinstance(fact, OrderChanged)]
+        newest = max(filter(None, (newest, *(fact.occurred_at for fact in facts))), default=newest)
+        rows.append((facts, delivery_row(
+            room, name, adapter, request, store_id=store_id, connection_id=connection_id, account=account_name,
+            source="poll", at=house.clock.now(),
+        )))  # fmt: skip
+        if len(rows) >= 100:
+            missed += _post(house, store_id, rows)
+            rows = []
+    missed += _post(house, store_id, rows)
+    with house.db.lane(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        connection.cursor = newest or house.clock.now() - OVERLAP
+        if connection.health == "broken":
+            connection.mended()
+    return f"{found} orders looked at, {missed} that no webhook had told us"
+
+
+def _post(house: House, store_id: int, rows: list[tuple[list[OrderChanged], dict[str, object]]]) -> int:
+    with house.db.read(store_id) as session:
+        book = Book(session, session.get_one(Store, store_id))
+        book.fetch([fact for facts, _ in rows for fact in facts])
+        news = [row for facts, row in rows if not facts or any(is_news(book, fact) for fact in facts)]
+    if news:
+        insert_ignoring(house.db, WebhookDelivery.__table__, news)  # type: ignore[arg-type]
+        house.ring("process", store_id)
+    return len(news)
+
+
+def absent(house: House, store_id: int, connection_id: int) -> str:
+    """Ask for the open orders by name: what a store threw away appears in no list of changes."""
+    account = open_account(house, store_id, connection_id)
+    with house.db.read(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        adapter = house.registry.get(connection.room, connection.adapter)
+        recent = session.now() - BACKFILL
+        open_ = session.scalars(
+            select(Order.external_id).where(
+                Order.placed_at > recent, Order.removed_at.is_(None),
+                Order.fulfilment.in_(("unfulfilled", "booked")), Order.cancelled_at.is_(None),
+            )
+        ).all()  # fmt: skip
+    gone = set(adapter.absent_orders(account, open_)) if open_ else set()
+    if gone:
+        with house.db.lane(store_id) as session:
+            book = Book(session, session.get_one(Store, store_id))
+            for external_id in gone:
+                apply_removed(book, OrderRemoved(external_id=external_id))
+                if (order := book.order(external_id)) is not None:
+                    ingest.leave_all(session, order)
+    return f"{len(open_)} open orders asked for, {len(gone)} no longer there"
+
+
+def webhooks(house: House, store_id: int, connection_id: int) -> str:
+    """See that the store's webhooks exist and are on; repair them where not."""
+    with house.db.read(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        adapter = house.registry.get(connection.room, connection.adapter)
+        room, name = connection.room, connection.adapter
+    if not isinstance(adapter, WatchesWebhooks):
+        return "declared with the platform, nothing to watch"
+    account = open_account(house, store_id, connection_id)
+    url = webhook_url(house, room, name, account)
+    state, sentence = adapter.ensure_webhooks(account, url, account.credentials["webhook_secret"])
+    with house.db.lane(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        connection.remember(**state)
+        if sentence and connection.health != "broken":
+            connection.sentence = sentence[:500]
+    if sentence:
+        with house.db.lane(store_id) as session:  # what fell into the gap is fetched at once
+            _hurry(session, connection_id, "reconcile")
+    return sentence or "all in place"
+
+
+def webhook_url(house: House, room: str, adapter: str, account: Account) -> str:
+    return f"{house.settings.public_url}/webhooks/{room}/{adapter}/{account.credentials['webhook_token']}"
+
+
+def _hurry(session: Session, connection_id: int, name: str) -> None:
+    session.execute(
+        update(Chore).where(Chore.connection_id == connection_id, Chore.name == name).values(due_at=session.now())
+    )
+
+
+# -- channels ------------------------------------------------------------------------------------------------------
+
+
+def templates(house: House, store_id: int, connection_id: int) -> str:
+    """Read back what the channel holds, and submit the starter templates it does not have."""
+    account = open_account(house, store_id, connection_id)
+    with house.db.read(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        adapter = house.registry.get(connection.room, connection.adapter)
+    held = {(seen.name, seen.language): seen for seen in adapter.fetch_templates(account)}
+    submitted, refused = 0, ""
+    for key in TEMPLATES:
+        for language in LANGUAGES:
+            name, code = template_name(key, language), adapter.language_code(language)
+            if (name, code) in held:
+                continue
+            try:
+                held[name, code] = adapter.create_template(account, template_text(key, language))
+                submitted += 1
+            except PermanentError as fault:
+                held[name, code] = TemplateSeen(
+                    vendor_id="", name=name, language=code, status="rejected", category="unknown", reason=str(fault)
+                )
+                refused = str(fault)
+    with house.db.lane(store_id) as session:
+        _keep_templates(session, connection_id, adapter, held)
+        session.bells.add("deliver")
+    house.ring("deliver", store_id)
+    return f"{submitted} templates submitted" + (f"; one was refused: {refused}" if refused else "")
+
+
+def _keep_templates(
+    session: Session, connection_id: int, adapter: object, held: dict[tuple[str, str], TemplateSeen]
+) -> None:
+    known = {
+        (t.name, t.code): t for t in session.scalars(select(Template).where(Template.connection_id == connection_id))
+    }
+    for key, (_, wanted) in TEMPLATES.items():
+        for language in LANGUAGES:
+            name, code = template_name(key, language), adapter.language_code(language)  # type: ignore[attr-defined]
+            template = known.get((name, code))
+            if template is None:
+                template = Template(
+                    store_id=session.store_id, connection_id=connection_id, key=key, language=language, name=name,
+                    code=code, wanted=wanted,
+                )  # fmt: skip
+                session.add(template)
+            if (seen := held.get((name, code))) is not None:
+                template.vendor_id, template.status = seen.vendor_id, seen.status
+                template.category, template.quality = seen.category, seen.quality
+                template.reason, template.changed_at = seen.reason[:300], session.now()
+
+
+def profile(house: House, store_id: int, connection_id: int) -> str:
+    """What the number says of itself: throughput, quality, whether it may send."""
+    account = open_account(house, store_id, connection_id)
+    with house.db.read(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        adapter = house.registry.get(connection.room, connection.adapter)
+    seen = adapter.profile(account)
+    with house.db.lane(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        connection.remember(rate=seen.rate, quality=seen.quality, number=seen.number, name=seen.name, **seen.facts)
+        if seen.healthy:
+            connection.mended()
+        else:
+            connection.broke(seen.sentence)
+    return f"{seen.number}, quality {seen.quality}, {seen.rate} messages a second"
+
+
+def prune(house: House, store_id: int, connection_id: int) -> str:
+    with house.db.lane(store_id) as session:
+        return f"{ingest.prune(session)} old requests forgotten"
+
+
+CHORES: dict[str, Callable[[House, int, int], str]] = {
+    "reconcile": reconcile,
+    "absent": absent,
+    "webhooks": webhooks,
+    "templates": templates,
+    "profile": profile,
+    "prune": prune,
+}
+
+
+def hurry(session: Session, room: str, name: str) -> None:
+    """Make a chore due now. For the pages' "check now" buttons."""
+    connection = live_connection(session, room)
+    if connection is not None:
+        _hurry(session, connection.id, name)
+        session.bells.add("chores")
