@@ -1,0 +1,479 @@
+"""Orders as Shopify's REST-shaped webhooks state them (API 2026-07), and what can happen to one.
+
+A record on the shelf is `{shop, body, transactions, metafields}`: `body` is exactly what a webhook carries, the rest
+is what only the Admin API tells. No function here sends anything; each returns the topics that became true.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sandbox.catalogue import COUNTRY_NAMES, CURRENCY, SHIPPING, Basket, Customer, Item, Product
+from sandbox.world import Record, World
+
+FIRST_ID = 6_100_000_000_001
+
+# payment of a basket -> (gateway name, a manual method, paid at once)
+GATEWAYS = {
+    "cod": ("Cash on Delivery (COD)", True, False),
+    "jazzcash": ("JazzCash", True, False),
+    "easypaisa": ("Easypaisa", True, False),
+    "bank": ("Bank Deposit", True, False),
+    "razorpay": ("Razorpay", False, True),
+    "prepaid": ("shopify_payments", False, True),
+}
+
+
+def stamp(at: datetime, zone: str) -> str:
+    """ISO-8601 with the store's offset, whole seconds."""
+    return at.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")
+
+
+def money(amount: Decimal) -> str:
+    return f"{amount:.2f}"
+
+
+def money_set(amount: str) -> Record:
+    one = {"amount": amount, "currency_code": CURRENCY}
+    return {"shop_money": one, "presentment_money": dict(one)}
+
+
+def product_id(product: Product) -> int:
+    return 8_200_000_000_000 + product.product_number
+
+
+def variant_id(product: Product) -> int:
+    return 44_300_000_000_000 + (product.variant_number or product.product_number)
+
+
+def token_of(*parts: Any) -> str:
+    return hashlib.md5(":".join(map(str, parts)).encode()).hexdigest()
+
+
+def _address(customer: Customer) -> Record:
+    place = customer.place
+    return {
+        "first_name": customer.first_name,
+        "address1": place.street,
+        "phone": customer.phone or None,
+        "city": customer.city,
+        "zip": place.zip or None,
+        "province": place.province or None,
+        "country": COUNTRY_NAMES.get(place.country, place.country),
+        "last_name": customer.last_name or None,
+        "address2": None,
+        "company": None,
+        "latitude": None,
+        "longitude": None,
+        "name": customer.name,
+        "country_code": place.country,
+        "province_code": place.province_code or None,
+    }
+
+
+def _customer(customer: Customer, id: int, created: str) -> Record:
+    """A customer inside an order: since 2025-01 without tags, consents, totals and counts."""
+    return {
+        "id": id,
+        "created_at": created,
+        "updated_at": created,
+        "first_name": customer.first_name,
+        "last_name": customer.last_name or None,
+        "state": "disabled",
+        "note": None,
+        "verified_email": True,
+        "multipass_identifier": None,
+        "tax_exempt": False,
+        "email": customer.email or None,
+        "phone": customer.e164,
+        "currency": CURRENCY,
+        "tax_exemptions": [],
+        "admin_graphql_api_id": f"gid://shopify/Customer/{id}",
+        "default_address": {"id": id + 1, "customer_id": id, **_address(customer), "default": True},
+    }
+
+
+def _line(item: Item, id: int) -> Record:
+    product = item.product
+    return {
+        "id": id,
+        "admin_graphql_api_id": f"gid://shopify/LineItem/{id}",
+        "current_quantity": item.quantity,
+        "fulfillable_quantity": item.quantity,
+        "fulfillment_service": "manual",
+        "fulfillment_status": None,
+        "gift_card": False,
+        "grams": 0,
+        "name": product.name,
+        "price": money(product.price),
+        "price_set": money_set(money(product.price)),
+        "product_exists": True,
+        "product_id": product_id(product),
+        "properties": [],
+        "quantity": item.quantity,
+        "requires_shipping": True,
+        "sku": product.sku,
+        "taxable": True,
+        "title": product.title,
+        "total_discount": "0.00",
+        "variant_id": variant_id(product),
+        "variant_title": product.variant,
+        "vendor": "Dastak Demo",
+        "tax_lines": [],
+        "discount_allocations": [],
+    }
+
+
+def new_order(world: World, shop: Record, basket: Basket) -> Record:
+    at = world.clock.now()
+    now = stamp(at, shop["iana_timezone"])
+    id = world.next_number("shopify_order", FIRST_ID)
+    number = world.next_number(f"shopify_number:{shop['domain']}", 1001)
+    customer = basket.customer
+    gateway, manual, paid = GATEWAYS[basket.payment]
+    total, subtotal = money(basket.total), money(basket.subtotal)
+    order_token = token_of(shop["domain"], id)
+    customer_id = int(token_of(shop["domain"], customer.e164 or customer.name)[:11], 16) % 10**12 + 7 * 10**12
+    lines = [_line(item, id * 10 + n) for n, item in enumerate(basket.items)]
+    address = _address(customer)
+    body: Record = {
+        "id": id,
+        "admin_graphql_api_id": f"gid://shopify/Order/{id}",
+        "app_id": 580111,
+        "browser_ip": "127.0.0.1",
+        "buyer_accepts_marketing": False,
+        "cancel_reason": None,
+        "cancelled_at": None,
+        "cart_token": token_of("cart", id),
+        "checkout_token": token_of("checkout", id),
+        "closed_at": None,
+        "confirmation_number": order_token[:9].upper(),
+        "confirmed": True,
+        "contact_email": customer.email or None,
+        "created_at": now,
+        "currency": CURRENCY,
+        "current_subtotal_price": subtotal,
+        "current_total_discounts": "0.00",
+        "current_total_price": total,
+        "current_total_price_set": money_set(total),
+        "current_total_tax": "0.00",
+        "customer_locale": customer.locale or None,
+        "discount_codes": [],
+        "email": customer.email or "",
+        "estimated_taxes": False,
+        "financial_status": "paid" if paid else "pending",
+        "fulfillment_status": None,
+        "landing_site": "/",
+        "landing_site_ref": None,
+        "location_id": None,
+        "merchant_business_entity_id": "MTQ4NzUxMjA",
+        "name": f"#{number}",
+        "note": basket.note or None,
+        "note_attributes": [],
+        "number": number - 1000,
+        "order_number": number,
+        "order_status_url": f"https://{shop['domain']}/{shop['id']}/orders/{order_token}/authenticate?key={order_token[:16]}",
+        "payment_gateway_names": [gateway],
+        "phone": None,
+        "presentment_currency": CURRENCY,
+        "processed_at": now,
+        "reference": None,
+        "referring_site": "",
+        "source_identifier": None,
+        "source_name": "web",
+        "source_url": None,
+        "subtotal_price": subtotal,
+        "tags": "",
+        "tax_exempt": False,
+        "tax_lines": [],
+        "taxes_included": False,
+        "test": False,
+        "token": order_token,
+        "total_discounts": "0.00",
+        "total_line_items_price": subtotal,
+        "total_outstanding": "0.00" if paid else total,
+        "total_price": total,
+        "total_price_set": money_set(total),
+        "total_tax": "0.00",
+        "total_weight": 0,
+        "updated_at": now,
+        "user_id": None,
+        "billing_address": dict(address),
+        "customer": _customer(customer, customer_id, now),
+        "discount_applications": [],
+        "fulfillments": [],
+        "line_items": lines,
+        "payment_terms": None,
+        "refunds": [],
+        "returns": [],
+        "shipping_address": address,
+        "shipping_lines": [
+            {
+                "id": id * 10 + 9,
+                "code": "Standard courier",
+                "discounted_price": money(SHIPPING),
+                "price": money(SHIPPING),
+                "source": "shopify",
+                "title": "Standard courier",
+                "tax_lines": [],
+            }
+        ],
+    }
+    if basket.opt_in is not None:
+        body["note_attributes"] = [{"name": "whatsapp_opt_in", "value": "yes" if basket.opt_in else "no"}]
+    transaction = {
+        "id": id * 10 + 8,
+        "kind": "SALE",
+        "status": "SUCCESS" if paid else "PENDING",
+        "gateway": gateway,
+        "manual": manual,
+        "amount": total,
+        "created_at": now,
+    }
+    return {
+        "key": str(id),
+        "shop": shop["domain"],
+        "body": body,
+        "transactions": [transaction],
+        "metafields": {},
+        "phone": customer.e164,
+    }
+
+
+def new_checkout(world: World, shop: Record, basket: Basket) -> Record:
+    """A cart left behind. Since 2026-04 a checkout webhook carries no `id`; `token` is its name."""
+    now = stamp(world.clock.now(), shop["iana_timezone"])
+    number = world.next_number("shopify_checkout", 1)
+    token = token_of("checkout", shop["domain"], number)
+    customer = basket.customer
+    total, subtotal = money(basket.total), money(basket.subtotal)
+    customer_id = int(token_of(shop["domain"], customer.e164 or customer.name)[:11], 16) % 10**12 + 7 * 10**12
+    address = _address(customer)
+    lines = []
+    for item in basket.items:
+        lines.append(
+            {
+                "key": token_of(token, item.product.sku),
+                "product_id": product_id(item.product),
+                "variant_id": variant_id(item.product),
+                "sku": item.product.sku,
+                "title": item.product.title,
+                "variant_title": item.product.variant,
+                "quantity": item.quantity,
+                "price": money(item.product.price),
+                "line_price": money(item.total),
+                "requires_shipping": True,
+                "vendor": "Dastak Demo",
+                "properties": [],
+            }
+        )
+    return {
+        "token": token,
+        "cart_token": token_of("cart", token),
+        "email": customer.email or None,
+        "gateway": None,
+        "buyer_accepts_marketing": False,
+        "buyer_accepts_sms_marketing": False,
+        "sms_marketing_phone": None,
+        "created_at": now,
+        "updated_at": now,
+        "landing_site": "/",
+        "note": None,
+        "note_attributes": [],
+        "referring_site": "",
+        "shipping_lines": [],
+        "taxes_included": False,
+        "total_weight": 0,
+        "currency": CURRENCY,
+        "presentment_currency": CURRENCY,
+        "completed_at": None,
+        "closed_at": None,
+        "customer_locale": customer.locale or None,
+        "phone": customer.e164,
+        "name": f"#{30_000_000 + number}",
+        "source_name": "web",
+        "abandoned_checkout_url": f"https://{shop['domain']}/{shop['id']}/checkouts/ac/{token}/recover",
+        "discount_codes": [],
+        "line_items": lines,
+        "subtotal_price": subtotal,
+        "total_discounts": "0.00",
+        "total_line_items_price": subtotal,
+        "total_price": total,
+        "total_tax": "0.00",
+        "customer": _customer(customer, customer_id, now),
+        "shipping_address": address,
+        "billing_address": dict(address),
+    }
+
+
+# What can happen. Each change returns the webhook topics it causes, in Shopify's order of triggering.
+
+
+def tag_list(body: Record) -> list[str]:
+    return [tag for tag in body["tags"].split(", ") if tag]
+
+
+def add_tags(order: Record, tags: list[str]) -> list[str]:
+    """Additive and, like Shopify, blind to letter case."""
+    present = tag_list(order["body"])
+    known = {tag.casefold() for tag in present}
+    new = []
+    for tag in (part.strip() for tag in tags for part in tag.split(",")):
+        if tag and tag.casefold() not in known:
+            known.add(tag.casefold())
+            new.append(tag)
+    if not new:
+        return []
+    order["body"]["tags"] = ", ".join(sorted([*present, *new], key=str.casefold))
+    return ["orders/updated"]
+
+
+def remove_tags(order: Record, tags: list[str]) -> list[str]:
+    gone = {tag.strip().casefold() for tag in tags}
+    kept = [tag for tag in tag_list(order["body"]) if tag.casefold() not in gone]
+    if len(kept) == len(tag_list(order["body"])):
+        return []
+    order["body"]["tags"] = ", ".join(kept)
+    return ["orders/updated"]
+
+
+def can_be_paid(order: Record) -> bool:
+    body = order["body"]
+    return body["financial_status"] in ("pending", "partially_paid") and body["cancelled_at"] is None
+
+
+def pay(order: Record, now: str) -> list[str]:
+    body = order["body"]
+    body["financial_status"] = "paid"
+    paid = body["total_outstanding"]
+    body["total_outstanding"] = "0.00"
+    pending = next((t for t in order["transactions"] if t["status"] == "PENDING"), None)
+    order["transactions"].append(
+        {
+            "id": order["transactions"][-1]["id"] + 10**14,
+            "kind": "SALE",
+            "status": "SUCCESS",
+            "gateway": pending["gateway"] if pending else "manual",
+            "manual": True,
+            "amount": paid,
+            "created_at": now,
+        }
+    )
+    return ["orders/paid", "orders/updated"]
+
+
+def cancel(order: Record, now: str, reason: str, refund: bool) -> list[str]:
+    body = order["body"]
+    body["cancelled_at"] = now
+    body["closed_at"] = now
+    body["cancel_reason"] = reason
+    topics = ["orders/cancelled", "orders/updated"]
+    if body["financial_status"] in ("pending", "authorized"):
+        body["financial_status"] = "voided"
+        body["total_outstanding"] = "0.00"
+    elif refund and body["financial_status"] in ("paid", "partially_paid"):
+        _refund(order, now, body["current_total_price"])
+        body["financial_status"] = "refunded"
+        topics.insert(0, "refunds/create")
+    for line in body["line_items"]:
+        line["current_quantity"] = line["fulfillable_quantity"] = 0
+    body["current_total_price"] = body["current_subtotal_price"] = "0.00"
+    body["current_total_price_set"] = money_set("0.00")
+    return topics
+
+
+def _refund(order: Record, now: str, amount: str) -> None:
+    body = order["body"]
+    id = body["id"] * 10 + 7
+    transaction = {
+        "id": id + 10**14,
+        "kind": "REFUND",
+        "status": "SUCCESS",
+        "gateway": order["transactions"][0]["gateway"],
+        "manual": order["transactions"][0]["manual"],
+        "amount": amount,
+        "created_at": now,
+    }
+    order["transactions"].append(transaction)
+    body["refunds"].append(
+        {
+            "id": id,
+            "admin_graphql_api_id": f"gid://shopify/Refund/{id}",
+            "created_at": now,
+            "note": None,
+            "order_id": body["id"],
+            "processed_at": now,
+            "restock": True,
+            "user_id": None,
+            "duties": [],
+            "order_adjustments": [],
+            "refund_line_items": [],
+            "transactions": [
+                {
+                    "id": transaction["id"],
+                    "order_id": body["id"],
+                    "kind": "refund",
+                    "status": "success",
+                    "gateway": transaction["gateway"],
+                    "amount": amount,
+                    "currency": CURRENCY,
+                    "created_at": now,
+                }
+            ],
+        }
+    )
+
+
+def refund(order: Record, now: str) -> list[str]:
+    _refund(order, now, order["body"]["total_price"])
+    order["body"]["financial_status"] = "refunded"
+    return ["refunds/create", "orders/updated"]
+
+
+def fulfil(order: Record, now: str, company: str | None, number: str | None, url: str | None) -> list[str]:
+    body = order["body"]
+    id = body["id"] * 10 + 6
+    lines = [dict(line, fulfillment_status="fulfilled") for line in body["line_items"]]
+    body["fulfillments"].append(
+        {
+            "id": id,
+            "admin_graphql_api_id": f"gid://shopify/Fulfillment/{id}",
+            "created_at": now,
+            "location_id": 655441491,
+            "name": f"{body['name']}.1",
+            "order_id": body["id"],
+            "origin_address": {},
+            "receipt": {},
+            "service": "manual",
+            "shipment_status": None,
+            "status": "success",
+            "tracking_company": company,
+            "tracking_number": number,
+            "tracking_numbers": [number] if number else [],
+            "tracking_url": url,
+            "tracking_urls": [url] if url else [],
+            "updated_at": now,
+            "line_items": lines,
+        }
+    )
+    body["fulfillment_status"] = "fulfilled"
+    for line in body["line_items"]:
+        line["fulfillment_status"] = "fulfilled"
+        line["fulfillable_quantity"] = 0
+    return ["fulfillments/create", "orders/fulfilled", "orders/updated"]
+
+
+def shipment(order: Record, now: str, status: str) -> list[str]:
+    fulfillment = order["body"]["fulfillments"][-1]
+    fulfillment["shipment_status"] = status
+    fulfillment["updated_at"] = now
+    return ["fulfillments/update", "orders/updated"]
+
+
+def visible_since(now: datetime) -> datetime:
+    """`read_orders` sees the orders of the last 60 days."""
+    return now - timedelta(days=60)
