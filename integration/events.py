@@ -45,7 +45,8 @@ class ParcelSeen:
 class OrderChanged:
     """An order as a store described it at `occurred_at` (the vendor's own modification time).
 
-    `payment` and `fulfilment` are words of orders.PAYMENT / orders.FULFILMENT or `UNKNOWN`; `gateways` are the store's
+    `payment` and `fulfilment` are words of orders.PAYMENT / orders.FULFILMENT, `UNKNOWN`, or empty for "nothing said";
+    `fulfilment` may also be `completed`, of which the merchant decides what it says about the goods. `gateways` are the store's
     names of the payment method, from which the core decides whether this is cash on delivery. `phones` are raw, best
     first. `consents` holds (purpose, state, wording) of boxes ticked at the checkout.
     """
@@ -76,6 +77,9 @@ class OrderChanged:
     items: tuple[Item, ...] = ()
     parcels: tuple[ParcelSeen, ...] = ()
     consents: tuple[tuple[str, str, str], ...] = ()
+    origin: str = ""
+    """The platform's own id of the shop this order belongs to, where the body states it: a signed body replayed under
+    another shop's name is recognised by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, delete, func, select, text, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, and_, delete, func, or_, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
@@ -112,7 +112,7 @@ class Mailroom:
         self._commit = GroupCommit(
             house.db, WebhookDelivery.__table__, lambda: reached("receive.before_commit"), self._ring  # type: ignore[arg-type]
         )
-        self._connections: dict[tuple[str, str], tuple[float, _Door]] = {}
+        self._known: dict[tuple[str, str], tuple[float, list[_Door]]] = {}
         self.counts: Counter[str] = Counter()
 
     def receive(self, room: str, name: str, request: WebhookRequest, token: str | None = None) -> Receipt:
@@ -134,9 +134,10 @@ class Mailroom:
             return Receipt(503, "The request could not be stored just now. Please send it again.")
 
     def _receive_for(self, room: str, name: str, adapter: Any, request: WebhookRequest, token: str) -> Receipt:
-        door = self._door(name, "token", token_hash(token))
-        if door is None or door.room != room:
+        doors = self._doors(name, "token", token_hash(token))
+        if not doors or doors[0].room != room:
             return Receipt(404, "No connection has this address.")
+        door = doors[0]
         if isinstance(adapter, Pings) and adapter.is_ping(request):
             return Receipt(200, "pong")
         adapter.verify(request, door.account)
@@ -154,7 +155,7 @@ class Mailroom:
         rows = [
             self._row(room, name, adapter, request, door, part)
             for account, part in parts
-            if (door := self._door(name, "account", account)) is not None
+            for door in self._doors(name, "account", account)
         ]
         if not rows:
             return Receipt(404, "No store is connected under this account.")
@@ -180,24 +181,27 @@ class Mailroom:
         for store_id in {row["store_id"] for row in rows if row["store_id"] is not None}:
             self._house.ring("process", store_id)
 
-    def _door(self, adapter: str, by: str, value: str) -> _Door | None:
-        """The connection behind a token or an account. Remembered briefly; an unknown one is looked up every time."""
+    def _doors(self, adapter: str, by: str, value: str) -> list[_Door]:
+        """The connections behind a token or an account. Remembered briefly; an unknown one is looked up every time."""
         key = (adapter, f"{by}:{value}")
-        known = self._connections.get(key)
+        known = self._known.get(key)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        column = Connection.token_hash if by == "token" else Connection.account
+        named = (
+            Connection.token_hash == value
+            if by == "token"
+            else or_(Connection.account == value, and_(Connection.alias == value, Connection.removed_at.is_(None)))
+        )
         with self._house.db.operator() as session:
-            row = session.scalars(select(Connection).where(Connection.adapter == adapter, column == value)).first()
-            if row is None:
-                self._connections.pop(key, None)
-                return None
-            account = row.opened(self._house.vault) if by == "token" else Account(row.account)
-            door = _Door(row.store_id, row.id, row.room, account)
-        if len(self._connections) > 20_000:
-            self._connections.clear()
-        self._connections[key] = (time.monotonic() + 5.0, door)
-        return door
+            doors = [
+                _Door(c.store_id, c.id, c.room, c.opened(self._house.vault) if by == "token" else Account(c.account))
+                for c in session.scalars(select(Connection).where(Connection.adapter == adapter, named))
+            ]
+        if len(self._known) > 20_000:
+            self._known.clear()
+        if doors:
+            self._known[key] = (time.monotonic() + 5.0, doors)
+        return doors
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +384,10 @@ class Work:
 
 def _order_changed(work: Work, fact: OrderChanged, letter: _Letter, subjects: set[str]) -> None:
     subjects.add(f"order:{fact.external_id}")
+    connection = work.store.connection("stores")
+    origin = connection.state.get("origin") if connection is not None else None
+    if fact.origin and origin and fact.origin != origin:
+        raise NotUnderstood("this order belongs to another shop: the request was replayed under a false name")
     work.react(apply_order(work.book, fact, delivery_id=letter.id))
 
 

@@ -75,7 +75,7 @@ AXES = {"confirmation": CONFIRMATION, "payment": PAYMENT, "fulfilment": FULFILME
 
 SHIPMENT_RANK = {
     "booked": 10, "in_transit": 30, "out_for_delivery": 50, "attempted": 55, "ready_for_pickup": 56,
-    "returning": 70, "lost": 95, "delivered": 100, "returned": 110,
+    "returning": 70, "lost": 95, "delivered": 100, "cancelled": 105, "returned": 110,
 }  # fmt: skip
 """Words a parcel's status may be, with the rank that decides between scans of the same second. Anything else keeps the
 status as it is."""
@@ -402,7 +402,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("payment", payment, note=fact.raw_payment)
     for parcel in fact.parcels:
         _note_parcel(session, order, parcel)
-    fulfilment = _fulfilment(order, fact)
+    fulfilment = _fulfilment(order, fact, policy)
     if fulfilment is not None:
         moves.to("fulfilment", fulfilment, note=fact.raw_fulfilment)
 
@@ -493,9 +493,12 @@ def shipment_status(scans: Iterable[tuple[datetime, str]]) -> str:
 
 
 def fulfilment_of(shipments: Sequence[Shipment]) -> str | None:
-    """An order is as far as the parcel that is least far. None when no parcel says anything known."""
+    """An order is as far as the parcel that is least far; cancelled parcels do not count. None when nothing is known."""
     known = [status for s in shipments if (status := s.status) in SHIPMENT_RANK]
-    return min(known, key=lambda status: SHIPMENT_RANK[status]) if known else None
+    living = [status for status in known if status != "cancelled"]
+    if living:
+        return min(living, key=lambda status: SHIPMENT_RANK[status])
+    return "unfulfilled" if known else None
 
 
 class _Moves:
@@ -617,9 +620,11 @@ def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at
     )  # fmt: skip
 
 
-def _fulfilment(order: Order, fact: OrderChanged) -> str | None:
+def _fulfilment(order: Order, fact: OrderChanged, policy: Policy) -> str | None:
     if (derived := fulfilment_of(order.shipments)) is not None:
         return derived
+    if fact.fulfilment == "completed":
+        return policy.completed_means
     return None if fact.fulfilment in ("", UNKNOWN) else fact.fulfilment
 
 

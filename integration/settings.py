@@ -159,6 +159,12 @@ class Settings:
         return self.public_url.startswith("https://")
 
 
+def database_url(env: Mapping[str, str] | None = None, dotenv: Path | None = None) -> str:
+    """Only where the database is: a migration needs no more, and must run before the other settings are complete."""
+    given = dict(_dotenv(dotenv)) | dict(os.environ if env is None else env)
+    return str(_read(next(setting for setting in CORE if setting.name == "DATABASE_URL"), given, []))
+
+
 def _read(setting: Setting, given: Mapping[str, str], faults: list[str]) -> Any:
     raw = given.get(setting.name, "").strip() or setting.default
     if raw is None:

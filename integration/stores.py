@@ -114,12 +114,15 @@ class Connection(Tenant, Base):
     __table_args__ = (
         UniqueConstraint("adapter", "account", name="one_store_per_account"),
         Index("connections_by_token", "token_hash", unique=True),
+        Index("connections_by_alias", "adapter", "alias"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     room: Mapped[str] = mapped_column(String(16))
     adapter: Mapped[str] = mapped_column(String(32))
     account: Mapped[str] = mapped_column(String(255))
+    alias: Mapped[str] = mapped_column(String(255), default="")
+    """Another name under which the vendor speaks of it, perhaps shared by several (a business account of many numbers)."""
     token_hash: Mapped[str | None] = mapped_column(String(64), default=None)
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
     state: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
@@ -239,7 +242,7 @@ def connect(
     credentials: Mapping[str, str],
     state: Mapping[str, Any],
     vault: Vault,
-    token_hash: str | None = None,
+    alias: str = "",
 ) -> Connection:
     """Connect a channel, courier or gateway to a store. Needs the operator's session: accounts are unique over tenants.
 
@@ -262,9 +265,8 @@ def connect(
     for other in session.scalars(select(Connection).where(Connection.store_id == store_id, Connection.room == room)):
         if other is not taken and room == "channels" and other.removed_at is None:
             other.removed_at = now  # a store speaks with one number at a time
+    taken.alias = alias
     _reconnect(taken, credentials, state, vault, now)
-    if token_hash is not None:
-        taken.token_hash = token_hash
     session.flush()
     plan_chores(session, taken, CHANNEL_CHORES if room == "channels" else {})
     return taken

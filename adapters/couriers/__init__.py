@@ -1,0 +1,1 @@
+"""Couriers: one file each."""

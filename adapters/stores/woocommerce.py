@@ -1,0 +1,488 @@
+"""WooCommerce: a WordPress shop with a REST API, keys handed over by wc-auth, webhooks that live in the shop.
+
+What its webhooks are like decides how they are read. Their delivery id is not unique (a hash of webhook and second), so a
+hash of the body is the key. They are sent once, never again, so reconciliation is a necessity. The body is built when it
+is delivered, so states in between are never seen. And `order.updated` may come before `order.created`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import orjson
+import requests
+import urllib3
+from woocommerce import API
+
+from integration.errors import (
+    ConfigurationError,
+    InvalidSignature,
+    NotUnderstood,
+    OutcomeUnknown,
+    PermanentError,
+    TransientError,
+)
+from integration.events import UNKNOWN, Fact, Item, OrderChanged, OrderRemoved, ParcelSeen, StoreAccessBroken
+from integration.ports import Account, AdapterConfig, Field, Grant, StoreChange, StoreProfile, WebhookRequest
+from integration.settings import Setting
+from integration.values import Address, Money, clean
+
+from .. import http, signing
+
+DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
+"""States that are no order yet; they leak into webhooks."""
+
+PAYMENT = {
+    "pending": "pending", "on-hold": "pending", "failed": "failed", "refunded": "refunded", "cancelled": "",
+    "processing": "pending", "completed": "pending",
+}  # fmt: skip
+"""What a status says about money where no payment date does. The date survives cancelling and failing, so it counts
+only in `PAID_IN`. Cash on delivery is `processing` without a date until it is completed."""
+
+PAID_IN = frozenset({"processing", "completed", "on-hold", "shipped", "partial-shipped", "delivered", "updated-tracking"})
+
+FULFILMENT = {
+    "pending": "unfulfilled", "on-hold": "unfulfilled", "processing": "unfulfilled", "failed": "", "cancelled": "",
+    "refunded": "", "completed": "completed", "shipped": "in_transit", "partial-shipped": "in_transit",
+    "updated-tracking": "in_transit", "delivered": "delivered",
+}  # fmt: skip
+"""What a status says about the goods; the last four come from tracking plugins."""
+
+OPEN = frozenset({"pending", "on-hold", "processing"})
+"""States in which an order may still be confirmed or cancelled by us."""
+
+TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
+
+_OPT_IN = re.compile(r"(^|[/_-])(wa|whatsapp)[_-]?opt[_-]?in$", re.IGNORECASE)
+_MARKETING_OPT_IN = re.compile(r"(wa|whatsapp)[_-]?marketing", re.IGNORECASE)
+_KEY = re.compile(r"ck_[0-9a-f]{40}")
+_SECRET = re.compile(r"cs_[0-9a-f]{40}")
+
+
+class WooCommerce:
+    """See integration.ports.StoreAdapter, InstallsByApproval, WatchesWebhooks and Pings."""
+
+    name = "woocommerce"
+    label = "WooCommerce"
+    regions = ("worldwide",)
+    website = "https://woocommerce.com"
+    credentials = (
+        Field("consumer_key", "Consumer key", "WooCommerce > Settings > Advanced > REST API, read/write"),
+        Field("consumer_secret", "Consumer secret"),
+    )
+    settings: tuple[Setting, ...] = ()
+    authenticates_by = "signature"
+    handles = frozenset(TOPICS)
+    ignores = frozenset({"product", "coupon", "customer", "action"})
+    """Whole resources: none of their topics mean anything to us yet."""
+    keeps = (
+        "x-wc-webhook-topic", "x-wc-webhook-source", "x-wc-webhook-resource", "x-wc-webhook-event", "x-wc-webhook-id",
+        "x-wc-webhook-delivery-id",
+    )  # fmt: skip
+    concurrency = 2
+
+    def __init__(self, config: AdapterConfig) -> None:
+        self._trusted = config.trusted_origins
+        self._public_url = config.public_url
+        self._timeout = min(config.send_timeout, 25.0)
+
+    # -- webhooks --------------------------------------------------------------------------------------------------
+
+    def verify(self, request: WebhookRequest, account: Account | None) -> None:
+        """Base64 HMAC-SHA256 of the raw body with the webhook's own secret (not the consumer secret)."""
+        secret = account.credentials.get("webhook_secret", "") if account is not None else ""
+        if not secret:
+            raise InvalidSignature("This store's webhooks have no secret with us yet.")
+        signing.require(request.header("x-wc-webhook-signature"), [signing.hmac_base64(secret, request.body)])
+
+    def is_ping(self, request: WebhookRequest) -> bool:
+        """While a webhook is being created the shop posts `webhook_id=N`, unsigned, and waits for our 200."""
+        return not request.header("x-wc-webhook-signature") and bool(re.fullmatch(rb"webhook_id=\d{1,12}", request.body))
+
+    def delivery_key(self, request: WebhookRequest) -> str:
+        return signing.body_hash(request.header("x-wc-webhook-topic"), request.body)
+
+    def parse(self, request: WebhookRequest) -> list[Fact]:
+        topic = request.header("x-wc-webhook-topic")
+        if topic.split(".")[0] in self.ignores:
+            return []
+        if topic not in self.handles:
+            raise NotUnderstood(f"the topic {topic[:60]!r} is not one we know")
+        try:
+            body = orjson.loads(request.body)
+        except orjson.JSONDecodeError:
+            raise NotUnderstood("the body is no JSON") from None
+        if not isinstance(body, dict):
+            raise NotUnderstood("the body is no JSON object")
+        try:
+            return _facts(topic, body)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
+            raise NotUnderstood(f"{topic} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})") from None
+
+    # -- connecting ------------------------------------------------------------------------------------------------
+
+    def find_store(self, url: str) -> str:
+        """The shop's canonical address, by asking its public index; redirects are followed by hand, each hop guarded."""
+        url = url.strip()
+        if "://" not in url:
+            url = f"https://{url}"
+        parts = urlsplit(url)
+        here = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/wp-json/"
+        for _ in range(5):
+            http.guard(here, self._trusted)
+            try:
+                response = http.read("GET", here, timeout=15)
+            except TransientError as fault:
+                raise ConfigurationError(f"{fault}. Is the address right, and is the shop online?") from None
+            if response.status_code in (301, 302, 303, 307, 308):
+                here = urljoin(here, response.headers.get("location", ""))
+                continue
+            index = http.body_of(response)
+            namespaces = index.get("namespaces") if isinstance(index, dict) else None
+            if response.status_code != 200 or not isinstance(namespaces, list):
+                raise ConfigurationError(
+                    "This website does not show a WordPress REST API. Check the address; if it is right, set the permalinks "
+                    "to anything but Plain and allow /wp-json in your security plugin."
+                )
+            if "wc/v3" not in namespaces:
+                raise ConfigurationError("This is a WordPress site, but WooCommerce is not active on it.")
+            return here.split("/wp-json")[0]
+        raise ConfigurationError("This address redirects in circles.")
+
+    def approval_url(self, account: str, state: str, callback_url: str, return_url: str) -> str:
+        query = {
+            "app_name": "Dastak", "scope": "read_write", "user_id": state, "return_url": return_url,
+            "callback_url": callback_url,
+        }  # fmt: skip
+        return f"{account}/wc-auth/v1/authorize?{urlencode(query)}"
+
+    def read_keys(self, body: bytes, state: str) -> Grant:
+        """The keys the shop posts after Approve. They must name this attempt and hold the rights we asked for."""
+        try:
+            given = orjson.loads(body)
+            key, secret = given["consumer_key"], given["consumer_secret"]
+            user, rights = str(given["user_id"]), given["key_permissions"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise InvalidSignature("These are no keys.") from None
+        if not hmac.compare_digest(user.encode("utf-8", "replace"), state.encode()) or rights != "read_write":
+            raise InvalidSignature("These keys are not for this connection.")
+        if not (isinstance(key, str) and _KEY.fullmatch(key) and isinstance(secret, str) and _SECRET.fullmatch(secret)):
+            raise InvalidSignature("These are no WooCommerce keys.")
+        return Grant({"consumer_key": key, "consumer_secret": secret})
+
+    def profile(self, account: Account) -> StoreProfile:
+        """Also the proof that the keys belong to this very shop."""
+        settings = self._get(account, "settings/general", {"_fields": "id,value"})
+        values = {row["id"]: row.get("value") for row in settings if isinstance(row, dict) and "id" in row}
+        index = http.body_of(http.read("GET", http.guard(f"{account.name}/wp-json/", self._trusted), timeout=self._timeout))
+        index = index if isinstance(index, dict) else {}
+        return StoreProfile(
+            name=clean(index.get("name"), 200) or urlsplit(account.name).netloc, account=account.name,
+            timezone=_timezone(index), currency=str(values.get("woocommerce_currency") or "")[:3],
+            country=str(values.get("woocommerce_default_country") or "").split(":")[0][:2].upper(),
+        )  # fmt: skip
+
+    def ensure_webhooks(self, account: Account, url: str, secret: str) -> tuple[Mapping[str, Any], str]:
+        """Create what is missing, replace what is off.
+
+        A webhook that failed seven times in a row is disabled without a word, and switching it on again leaves a hidden
+        counter that disables it at the next failure: deleting and creating anew is the repair.
+        """
+        have = self._get(account, "webhooks", {"per_page": "100", "_fields": "id,topic,status,delivery_url"})
+        ours = [hook for hook in have if str(hook.get("delivery_url", "")).startswith(self._prefix)]
+        good = {h["topic"]: h["id"] for h in ours if h["delivery_url"] == url and h["status"] == "active"}
+        gone = [h for h in ours if good.get(h["topic"]) != h["id"] or h["topic"] not in TOPICS]
+        for hook in gone:
+            self._write(account, "delete", f"webhooks/{int(hook['id'])}", params={"force": "true"})
+        missing = [topic for topic in TOPICS if topic not in good]
+        for topic in missing:
+            made = self._write(account, "post", "webhooks", {
+                "name": f"Dastak {topic}", "topic": topic, "delivery_url": url, "secret": secret, "status": "active",
+            })  # fmt: skip
+            good[topic] = made["id"]
+        repaired = [str(h["topic"]) for h in gone if h["topic"] in missing]
+        sentence = f"Repaired webhooks that the store had switched off: {', '.join(repaired)}." if repaired else ""
+        return {"webhooks": good}, sentence
+
+    def remove_webhooks(self, account: Account, url: str) -> None:
+        """Before a disconnect: webhooks belong to the shop's user and outlive the keys."""
+        for hook in self._get(account, "webhooks", {"per_page": "100", "_fields": "id,delivery_url"}):
+            if str(hook.get("delivery_url", "")).startswith(self._prefix):
+                self._write(account, "delete", f"webhooks/{int(hook['id'])}", params={"force": "true"})
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self._public_url}/webhooks/stores/{self.name}/"
+
+    # -- orders ----------------------------------------------------------------------------------------------------
+
+    def fetch_orders(self, account: Account, since: datetime) -> Iterator[WebhookRequest]:
+        """Orders modified since, oldest first.
+
+        `modified_after` is strictly greater and to the second, and rows move between pages while one pages, so the cursor
+        advances instead of the page, one second short of the newest seen.
+        """
+        page, seen = 1, set()
+        while True:
+            rows = self._get(account, "orders", {
+                "modified_after": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "dates_are_gmt": "true",
+                "orderby": "modified", "order": "asc", "per_page": "100", "page": str(page),
+            })  # fmt: skip
+            for row in rows:
+                key = (row.get("id"), row.get("date_modified_gmt"))
+                if key not in seen:
+                    seen.add(key)
+                    yield WebhookRequest({"x-wc-webhook-topic": "order.updated"}, orjson.dumps(row))
+            if len(rows) < 100:
+                return
+            newest = _need_time(rows[-1]["date_modified_gmt"]) - timedelta(seconds=1)
+            since, page = (newest, 1) if newest > since else (since, page + 1)
+
+    def absent_orders(self, account: Account, order_ids: Sequence[str]) -> Iterable[str]:
+        """The list leaves out the trash, so what is asked for by id and not listed was thrown away."""
+        for start in range(0, len(order_ids), 100):
+            ids = order_ids[start : start + 100]
+            rows = self._get(account, "orders", {"include": ",".join(ids), "per_page": "100", "_fields": "id"})
+            present = {str(row["id"]) for row in rows}
+            yield from (i for i in ids if i not in present)
+
+    def write_back(self, account: Account, change: StoreChange) -> str:
+        """Meta, status and a private note. Looks first: an order that has moved on only gets the note."""
+        order = self._get(account, f"orders/{int(change.order_id)}", absent_ok=True)
+        if order is None or order.get("status") == "trash":
+            return "the order is no longer in the store"
+        status, target = order["status"], _target_status(change)
+        move = bool(target) and status in OPEN and status != target
+        key = "_dastak_cancel_reason" if change.reason else "_dastak_confirmation"
+        update: dict[str, Any] = {"meta_data": [{"key": key, "value": change.reason or change.outcome}]}
+        if move:
+            update["status"] = target
+        self._write(account, "put", f"orders/{int(change.order_id)}", update)
+        notes = self._get(account, f"orders/{int(change.order_id)}/notes", {"type": "internal"})
+        if not any(note.get("note") == change.note for note in notes):
+            self._write(account, "post", f"orders/{int(change.order_id)}/notes", {"note": change.note})
+        if move:
+            return f"noted, and moved from {status} to {target}"
+        return "noted" if not target or status == target else f"noted only: the order is {status} by now"
+
+    # -- calling ---------------------------------------------------------------------------------------------------
+
+    def _get(
+        self, account: Account, path: str, params: Mapping[str, str] | None = None, *, absent_ok: bool = False
+    ) -> Any:
+        try:
+            response = self._call(account, "get", path, None, params)
+        except OutcomeUnknown as fault:
+            raise TransientError(str(fault)) from None
+        if absent_ok and response.status_code == 404:
+            return None
+        return _answer(response, wrote=False)
+
+    def _write(
+        self, account: Account, method: str, path: str, data: Mapping[str, Any] | None = None, *,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:  # fmt: skip
+        return _answer(self._call(account, method, path, data, params), wrote=True)
+
+    def _call(
+        self, account: Account, method: str, path: str, data: Mapping[str, Any] | None, params: Mapping[str, str] | None
+    ) -> requests.Response:
+        http.guard(account.name, self._trusted)
+        api = API(
+            account.name, account.credentials.get("consumer_key", ""), account.credentials.get("consumer_secret", ""),
+            version="wc/v3", timeout=self._timeout, user_agent=http.USER_AGENT,
+        )  # fmt: skip
+        arguments: dict[str, Any] = {"params": dict(params or {}), "allow_redirects": False}
+        if method in ("post", "put"):
+            arguments["data"] = data
+        try:
+            answered: requests.Response = getattr(api, method)(path, **arguments)
+        except requests.RequestException as fault:
+            if _never_left(fault):
+                raise TransientError(f"the store could not be reached ({type(fault).__name__})") from None
+            raise OutcomeUnknown(f"the store did not answer in time or broke off ({type(fault).__name__})") from None
+        return answered
+
+
+def _never_left(fault: requests.RequestException) -> bool:
+    if isinstance(fault, requests.ConnectTimeout):
+        return True
+    cause = fault.args[0] if fault.args else None
+    reason = getattr(cause, "reason", None)
+    return isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.NameResolutionError)
+
+
+def _answer(response: requests.Response, *, wrote: bool) -> Any:
+    """The JSON of a good answer. Errors in the core's words; an HTML page is somebody standing in front of the shop."""
+    status = response.status_code
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = None
+    if status in (200, 201) and body is not None:
+        return body
+    said = clean(body.get("message"), 200) if isinstance(body, dict) else ""
+    if status == 429 or status in (502, 503, 504) or (status >= 500 and not wrote):
+        raise TransientError(f"the store is busy (HTTP {status})", retry_after=_retry_after(response))
+    if status == 200 or status >= 500:
+        raise OutcomeUnknown(f"the store's answer could not be read (HTTP {status})")
+    if body is None and status in (401, 403, 405, 406, 455):
+        raise ConfigurationError(
+            f"A firewall or the host in front of the store refused us (HTTP {status}). Allow Dastak's requests to /wp-json."
+        )
+    if status == 401 or status == 403:
+        raise ConfigurationError(f"The store no longer accepts our keys: {said or 'access denied'}. Connect it again.")
+    if 300 <= status < 400:
+        raise ConfigurationError("The store has moved to another address. Connect it again under the new one.")
+    raise PermanentError(f"the store refused: {said or f'HTTP {status}'}", reason="refused", code=str(status))
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    raw = response.headers.get("retry-after", "")
+    return min(float(raw), 3600.0) if raw.isdigit() else None
+
+
+def _target_status(change: StoreChange) -> str:
+    if change.cancel:
+        return "cancelled"
+    return str(change.options.get("confirmed_status") or "") if change.outcome == "confirmed" else ""
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+def _facts(topic: str, body: dict[str, Any]) -> list[Fact]:
+    if "code" in body and "message" in body and not isinstance(body.get("id"), int):
+        # A validly signed body that is an error: the user whom the webhook belongs to has lost the right to see orders.
+        return [StoreAccessBroken(sentence=f"The store answers our webhooks with: {clean(body['message'], 200)}. Connect it again.")]
+    if topic == "order.deleted":
+        return [OrderRemoved(external_id=str(int(body["id"])))]
+    if body["status"] == "trash":
+        return [OrderRemoved(external_id=str(int(body["id"])), occurred_at=_time(body.get("date_modified_gmt")))]
+    return [_order(body)]
+
+
+def _order(body: dict[str, Any]) -> OrderChanged:
+    status, currency = str(body["status"]), body["currency"]
+    modified = _need_time(body["date_modified_gmt"])
+    billing, shipping = _object(body.get("billing")), _object(body.get("shipping"))
+    paid_at, cod = _time(body.get("date_paid_gmt")), body.get("payment_method") == "cod"
+    phones = (clean(billing.get("phone"), 40), clean(shipping.get("phone"), 40))
+    return OrderChanged(
+        external_id=str(int(body["id"])),
+        name="#" + (clean(body.get("number"), 60) or str(body["id"])),
+        occurred_at=modified,
+        placed_at=_need_time(body["date_created_gmt"]),
+        total=Money.parse(body["total"], currency),
+        payment=_payment(status, paid_at, body),
+        raw_payment=f"{status}{', paid' if paid_at else ''}"[:64],
+        fulfilment=FULFILMENT.get(status, UNKNOWN),
+        raw_fulfilment=status[:64],
+        gateways=tuple(filter(None, ("cash on delivery" if cod else clean(body.get("payment_method"), 80),
+                                     clean(body.get("payment_method_title"), 80)))),
+        cancelled_at=modified if status == "cancelled" else None,
+        draft=status in DRAFTS,
+        customer_id=str(body.get("customer_id") or ""),
+        customer_name=clean(f"{billing.get('first_name') or ''} {billing.get('last_name') or ''}", 200),
+        email=clean(billing.get("email"), 254),
+        phones=tuple(dict.fromkeys(filter(None, phones))),
+        address=_address(shipping if shipping.get("address_1") else billing, shipping, billing),
+        items=tuple(_item(line, currency) for line in _list(body.get("line_items"))),
+        parcels=tuple(_parcels(body, modified)),
+        consents=tuple(_consents(body)),
+    )  # fmt: skip
+
+
+def _payment(status: str, paid_at: datetime | None, body: dict[str, Any]) -> str:
+    if paid_at is not None and status in PAID_IN:
+        return "partially_refunded" if _list(body.get("refunds")) else "paid"
+    return PAYMENT.get(status, "pending" if status in PAID_IN else UNKNOWN)
+
+
+def _address(raw: dict[str, Any], shipping: dict[str, Any], billing: dict[str, Any]) -> Address:
+    return Address(
+        name=clean(f"{raw.get('first_name') or ''} {raw.get('last_name') or ''}", 120),
+        line1=clean(raw.get("address_1"), 200), line2=clean(raw.get("address_2"), 200), city=clean(raw.get("city"), 80),
+        region=clean(raw.get("state"), 80), postcode=clean(raw.get("postcode"), 20),
+        country=clean(billing.get("country") or shipping.get("country"), 2).upper(),
+    )  # fmt: skip
+
+
+def _item(line: dict[str, Any], currency: str) -> Item:
+    quantity = int(line.get("quantity") or 0)
+    each = (Money.parse(line["subtotal"], currency).amount / quantity) if quantity and line.get("subtotal") else None
+    return Item(
+        external_id=str(line.get("id") or ""), title=clean(line.get("name"), 300), sku=clean(line.get("sku"), 100),
+        quantity=quantity, price=Money(each, currency) if each is not None else None,
+    )  # fmt: skip
+
+
+def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
+    """Tracking numbers as the usual plugins keep them."""
+    for meta in _list(body.get("meta_data")):
+        if not isinstance(meta, dict) or meta.get("key") != "_wc_shipment_tracking_items":
+            continue
+        for raw in _list(meta.get("value")):
+            number = clean(raw.get("tracking_number"), 64)
+            if number:
+                yield ParcelSeen(
+                    external_id=clean(raw.get("tracking_id"), 64) or number, status="booked", tracking_number=number,
+                    courier=clean(raw.get("tracking_provider") or raw.get("custom_tracking_provider"), 100),
+                    tracking_url=clean(raw.get("custom_tracking_link"), 500), occurred_at=_shipped_at(raw) or modified,
+                )  # fmt: skip
+
+
+def _shipped_at(raw: dict[str, Any]) -> datetime | None:
+    seconds = str(raw.get("date_shipped") or "")
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdigit() and len(seconds) <= 10 else None
+
+
+def _consents(body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Boxes of the checkout: "1" is ticked; "0" was shown and left empty, which takes nothing back."""
+    for meta in _list(body.get("meta_data")):
+        key = str(meta.get("key", "")) if isinstance(meta, dict) else ""
+        if key and str(meta.get("value")) == "1":
+            if _MARKETING_OPT_IN.search(key):
+                yield "marketing", "granted", f"checkout box {key[:80]}"
+            elif _OPT_IN.search(key):
+                yield "utility", "granted", f"checkout box {key[:80]}"
+
+
+def _object(raw: Any) -> dict[str, Any]:
+    """PHP writes an empty object as []."""
+    return raw if isinstance(raw, dict) else {}
+
+
+def _list(raw: Any) -> list[Any]:
+    return raw if isinstance(raw, list) else []
+
+
+def _time(raw: Any) -> datetime | None:
+    """`_gmt` times carry no zone and are UTC."""
+    return datetime.fromisoformat(str(raw)).replace(tzinfo=UTC) if raw else None
+
+
+def _need_time(raw: Any) -> datetime:
+    value = _time(raw)
+    if value is None:
+        raise ValueError("a time is missing")
+    return value
+
+
+def _timezone(index: Mapping[str, Any]) -> str:
+    """WordPress names a zone, or only an offset in hours; zone names of the Etc area count the other way round."""
+    if index.get("timezone_string"):
+        return str(index["timezone_string"])
+    try:
+        hours = round(float(index.get("gmt_offset") or 0))
+    except (TypeError, ValueError):
+        hours = 0
+    return "UTC" if hours == 0 or abs(hours) > 14 else f"Etc/GMT{-hours:+d}"
+
+
+ADAPTER = WooCommerce

@@ -1,0 +1,211 @@
+"""An order's whole story in the order it happened: every event, decision, message and silence, each with its reason.
+
+The order page and `flask why` both read from here, so that they cannot tell two stories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from .db import Session
+from .inbox import Message
+from .journeys import JOURNEYS, Enrollment
+from .orders import Order, Shipment, Transition
+from .outbox import Outbox, Touchpoint
+from .stores import Store
+from .values import Money
+
+STATUS_WORDS = {
+    "not_needed": "not needed", "awaiting": "waiting for an answer", "confirmed": "confirmed", "declined": "cancelled by the customer",
+    "expired": "no answer", "cancelled": "cancelled", "cod_due": "cash on delivery", "pending": "not paid yet",
+    "claimed": "payment claimed", "paid": "paid", "failed": "payment failed", "refunded": "refunded",
+    "partially_refunded": "partly refunded", "unfulfilled": "not sent yet", "booked": "handed over", "in_transit": "on its way",
+    "out_for_delivery": "out for delivery", "attempted": "delivery attempted", "ready_for_pickup": "ready for pickup",
+    "delivered": "delivered", "returning": "coming back", "returned": "returned", "lost": "lost", "unknown": "unknown",
+}  # fmt: skip
+"""Statuses as people read them."""
+
+_WHO = {
+    "store": "the store", "customer": "the customer", "merchant": "you", "clock": "Dastak", "courier": "the courier",
+    "gateway": "the payment gateway",
+}  # fmt: skip
+
+_AXES = {"confirmation": "Confirmation", "payment": "Payment", "fulfilment": "Delivery", "held": "Hold",
+         "cancel_reason": "Reason"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of a story. `kind` picks the picture: order, status, message, answer, silence, plan, store, parcel, money."""
+
+    at: datetime
+    kind: str
+    title: str
+    detail: str = ""
+    tone: str = ""
+    """good, bad, wait or empty."""
+    words: str = ""
+    """What was said, as it was said."""
+    choices: tuple[str, ...] = ()
+    checks: tuple[dict[str, Any], ...] = ()
+    language: str = ""
+    planned: bool = False
+
+
+@dataclass(slots=True)
+class Story:
+    """An order with its past and what is planned for it."""
+
+    order: Order
+    past: list[Moment] = field(default_factory=list)
+    planned: list[Moment] = field(default_factory=list)
+
+
+def tell(session: Session, order: Order) -> Story:
+    """The story of one order."""
+    story = Story(order)
+    moments = [_placed(order)]
+    moments += _transitions(session, order)
+    moments += _payments(order)
+    moments += _parcels(session, order)
+    touches = session.scalars(
+        select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)
+    ).all()
+    messages = session.scalars(select(Message).where(Message.order_id == order.id)).all()
+    by_touch = {message.touchpoint_id: message for message in messages if message.touchpoint_id is not None}
+    for touch in touches:
+        moment = _touchpoint(touch, by_touch.get(touch.id))
+        (story.planned if moment.planned else moments).append(moment)
+    moments += [_inbound(message) for message in messages if message.sender == "customer"]
+    moments += _not_begun(session, order)
+    moments += _write_backs(session, order)
+    story.past = sorted(moments, key=lambda moment: moment.at)
+    story.planned.sort(key=lambda moment: moment.at)
+    return story
+
+
+def why(session: Session, order: Order, store: Store) -> list[str]:
+    """The story as sentences."""
+    told = tell(session, order)
+    lines = [f"{order.name}: {summary(order)}"]
+    for moment in (*told.past, *told.planned):
+        when = moment.at.astimezone(store.zone).strftime("%d %b %H:%M")
+        lines.append(f"{when}  {'(planned) ' if moment.planned else ''}{moment.title}{f': {moment.detail}' if moment.detail else ''}")
+    return lines
+
+
+def summary(order: Order) -> str:
+    """An order's three statuses in one line."""
+    parts = [STATUS_WORDS.get(getattr(order, axis), getattr(order, axis)) for axis in ("confirmation", "payment", "fulfilment")]
+    return f"confirmation {parts[0]}, {parts[1]}, {parts[2]}" + (f", on hold: {order.held.replace('_', ' ')}" if order.held else "")
+
+
+def _placed(order: Order) -> Moment:
+    how = "cash on delivery" if order.is_cod else (order.gateway or "unknown payment method")
+    return Moment(order.placed_at, "order", f"Order {order.name} placed", f"{order.money.shown('en')}, {how}")
+
+
+def _transitions(session: Session, order: Order) -> list[Moment]:
+    rows = session.scalars(select(Transition).where(Transition.order_id == order.id).order_by(Transition.id))
+    return [_transition(row) for row in rows]
+
+
+def _transition(row: Transition) -> Moment:
+    became = STATUS_WORDS.get(row.became, row.became.replace("_", " "))
+    axis = _AXES.get(row.axis, row.axis)
+    who = _WHO.get(row.cause, row.cause)
+    detail = f"by {who}" + (f": {row.note}" if row.note else "")
+    if not row.allowed:
+        return Moment(row.at, "status", f"{axis} stays {STATUS_WORDS.get(row.was, row.was)}",
+                      f"“{became}” was refused, it cannot follow; {detail}", "bad")  # fmt: skip
+    if row.axis == "held":
+        title = "Put on hold: " + row.became.replace("_", " ") if row.became else "No longer on hold"
+        return Moment(row.at, "status", title, detail, "bad" if row.became else "good")
+    tone = {"confirmed": "good", "paid": "good", "delivered": "good", "declined": "bad", "cancelled": "bad",
+            "expired": "bad", "failed": "bad", "awaiting": "wait"}.get(row.became, "")  # fmt: skip
+    return Moment(row.at, "status", f"{axis}: {became}", detail, tone)
+
+
+def _payments(order: Order) -> list[Moment]:
+    return [
+        Moment(p.at, "money", f"{p.source.capitalize()} says: {STATUS_WORDS.get(p.status, p.status)}",
+               (Money(p.amount, p.currency).shown("en") if p.amount is not None and p.currency else "")
+               + (f" ({p.raw_status})" if p.raw_status else ""))
+        for p in order.payments
+    ]  # fmt: skip
+
+
+def _parcels(session: Session, order: Order) -> list[Moment]:
+    rows = session.scalars(select(Shipment).where(Shipment.order_id == order.id))
+    return [
+        Moment(scan.occurred_at, "parcel", f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
+               ", ".join(filter(None, (s.courier, scan.raw_text or scan.raw_code, scan.location))))
+        for s in rows
+        for scan in s.events
+    ]  # fmt: skip
+
+
+def _touchpoint(touch: Touchpoint, message: Message | None) -> Moment:
+    label = _label(touch)
+    checks = tuple(touch.checks)
+    at = (message.at if message is not None else None) or touch.settled_at or touch.due_at
+    because = f"because {touch.because}" if touch.because else ""
+    words = message.text if message is not None else ""
+    choices = tuple(message.choices) if message is not None else ()
+    language = message.language if message is not None else ""
+    if touch.state in ("planned", "queued"):
+        waits = f"waits: {touch.sentence}" if touch.reason else because
+        return Moment(touch.due_at, "plan", label, waits, "wait", checks=checks, planned=True)
+    if touch.state in ("skipped", "cancelled"):
+        return Moment(touch.settled_at or touch.due_at, "silence", f"Not sent: {label}", touch.sentence, "", checks=checks)
+    if touch.action != "message":
+        return Moment(at, "status", label, touch.sentence)
+    if touch.state == "failed":
+        return Moment(at, "message", f"Failed: {label}", touch.sentence, "bad", words, choices, checks, language)
+    if touch.state == "unknown":
+        return Moment(at, "message", f"Outcome unknown: {label}", touch.sentence, "wait", words, choices, checks, language)
+    status = message.status if message is not None else "sent"
+    form = f"template {message.template}" if message is not None and message.template else "free form"
+    return Moment(at, "message", label, f"{status}, {form}, {because}".rstrip(", "), "good" if status in ("delivered", "read") else "",
+                  words, choices, checks, language)  # fmt: skip
+
+
+def _label(touch: Touchpoint) -> str:
+    journey = JOURNEYS.get(touch.journey)
+    if journey is not None:
+        step = next((s.label for s in journey.steps if s.name == touch.step), touch.step)
+        return f"{journey.label}: {step[0].lower()}{step[1:]}"
+    return f"Answer: {touch.step.replace('_', ' ')}"
+
+
+def _inbound(message: Message) -> Moment:
+    verb = {"button": "tapped", "list": "chose", "text": "wrote"}.get(message.kind, f"sent a {message.kind}")
+    return Moment(message.at, "answer", f"The customer {verb}", words=message.text)
+
+
+def _not_begun(session: Session, order: Order) -> list[Moment]:
+    rows = session.scalars(select(Enrollment).where(Enrollment.order_id == order.id, Enrollment.state == "off"))
+    return [
+        Moment(e.ended_at or e.began_at, "silence", f"Not sent: {JOURNEYS[e.journey].label if e.journey in JOURNEYS else e.journey}",
+               e.sentence)
+        for e in rows
+    ]  # fmt: skip
+
+
+def _write_backs(session: Session, order: Order) -> list[Moment]:
+    rows = session.scalars(select(Outbox).where(Outbox.order_id == order.id, Outbox.kind == "write_back"))
+    return [_write_back(row) for row in rows]
+
+
+def _write_back(row: Outbox) -> Moment:
+    outcome = str((row.change or {}).get("outcome", "")).replace("_", " ")
+    if row.state == "sent":
+        return Moment(row.settled_at or row.created_at, "store", f"The store was told: {outcome}", row.sentence, "good")
+    if row.state == "failed":
+        return Moment(row.settled_at or row.created_at, "store", f"The store could not be told: {outcome}", row.sentence, "bad")
+    return Moment(row.due_at, "store", f"The store will be told: {outcome}", row.sentence, "wait")
+
