@@ -1,10 +1,18 @@
-"""`python -m adapters` prints what is supported, so that no document has to be kept in step."""
+"""`python -m adapters` prints what is supported, so that no document has to be kept in step.
+
+`python -m adapters check` reads every setting and stops with one message when any needs attention.
+"""
+
+import sys
+from pathlib import Path
 
 from integration.ports import ROOMS
+from integration.settings import Settings
 
-from . import discover
+from . import declared_settings, discover
 
-if __name__ == "__main__":
+
+def show() -> None:
     classes = discover()
     for room in ROOMS:
         print(room)
@@ -13,3 +21,10 @@ if __name__ == "__main__":
                   f"{len(adapter.handles)} events understood, {len(adapter.ignores)} kept for later")  # fmt: skip
         if not classes[room]:
             print("  (none yet)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["check"]:
+        Settings.from_env(declared_settings(), dotenv=Path(".env"))
+    else:
+        show()

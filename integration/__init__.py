@@ -8,6 +8,7 @@
 Read in this order; a module imports only from those above it (tests/test_house.py holds that):
 
     errors      the errors the core branches on
+    logs        one JSON object a line, nobody's data in it
     clock       domain time (movable in the sandbox) and machine time (leases)
     settings    every setting, checked once at boot
     values      money, phones, addresses: normalised once, here
@@ -15,20 +16,24 @@ Read in this order; a module imports only from those above it (tests/test_house.
     ports       what an adapter is
     checkpoints labelled points between two commits, where chaos may end the process
     db          engine, tenant-scoped sessions, lanes
+    migrations  the schema's history
     vault       secrets at rest, key rotation
-    stores      Store, Connection, policy, chores
+    house       the parts of one process, put together once
+    stores      Store, Connection, Policy, Chore; install and uninstall
+    attempts    installations under way
+    access      opening a merchant's account with credentials that work now
     customers   Customer, ContactPoint, Consent
     orders      Order, LineItem, Payment, Shipment, ShipmentEvent, Transition: apply_* -> transitions
     inbox       Conversation, Message: what was said, and the service window
-    catalogue   Template and the wording in six languages
-    outbox_rows Outbox, Touchpoint, Enrollment, JourneySetting: what is meant to leave the house, and why
+    catalogue   Template, and the wording in six languages
     guards      the one question: may this message go now?
-    rendering   an order turned into the words of a template
+    rendering   an order turned into the words of a message
+    outbox      Touchpoint, Outbox: put, deliver, write, settle
     journeys    the engine and one file per journey: react, advance
     replies     what a customer's answer does
-    outbox      put, claim, deliver, settle
-    privacy     export, redact, retention
+    privacy     export, erase
+    groupcommit one commit shared by concurrent requests
     ingest      WebhookDelivery: receive, process, replay, sweep
-    upkeep      chores on a schedule: reconciliation, token refresh, webhook repair, template sync
-    house       the one place where the parts meet
+    story       an order's whole story, for pages and `flask why`
+    upkeep      chores on a schedule: reconciliation, webhook repair, template sync
 """

@@ -188,6 +188,11 @@ class Visitor:
 class Embedded(Protocol):
     """Shows our pages inside its own admin and vouches for who is looking."""
 
+    retry_header: str
+    """Set on a 401, it tells the platform's script to fetch a new session token and ask again."""
+    reload_parameter: str
+    """Query parameter naming the address that the platform's script shall open with a fresh session token."""
+
     def visitor(self, token: str) -> Visitor:
         """Who a session token speaks for. Raises InvalidSignature."""
 
@@ -201,7 +206,7 @@ class Embedded(Protocol):
         """The CSP sources that may frame a page of that account."""
 
     def page_head(self) -> Mapping[str, str]:
-        """Meta name/content and script URLs every page needs: {"key": .., "scripts": "url url"}."""
+        """What every page carries: a meta tag (`key_name`, `key`: the app's public id) and the URLs of scripts (`app_bridge`, `polaris`)."""
 
     def admin_home(self, account: str) -> str:
         """Where the merchant's admin shows this app."""
@@ -340,6 +345,9 @@ class ChannelAdapter(Adapter, Protocol):
     pair_burst: int
     """How many may go at once before that interval binds."""
 
+    def account_of(self, credentials: Mapping[str, str]) -> tuple[str, str]:
+        """(account name, alias) that these credentials open; see stores.Connection."""
+
     def profile(self, account: Account) -> ChannelProfile: ...
 
     def subscribe(self, account: Account) -> None:
@@ -371,11 +379,8 @@ class Failure:
 class SignsUpByCode(Protocol):
     """The channel's own signup window hands the browser a short-lived code."""
 
-    def exchange_code(self, code: str) -> Mapping[str, str]:
-        """Credentials for the code. Raises ConfigurationError."""
-
-    def find_numbers(self, credentials: Mapping[str, str]) -> list[Mapping[str, str]]:
-        """Numbers of the account: [{"id", "number", "name"}]."""
+    def exchange_code(self, code: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Complete credentials from the code and what the window said beside it. Raises ConfigurationError."""
 
 
 class Registry:

@@ -166,12 +166,14 @@ def database_url(env: Mapping[str, str] | None = None, dotenv: Path | None = Non
 
 
 def _read(setting: Setting, given: Mapping[str, str], faults: list[str]) -> Any:
-    raw = given.get(setting.name, "").strip() or setting.default
+    raw = given.get(setting.name)
+    if raw is None or (not raw.strip() and (setting.parse is not str or setting.default is None)):
+        raw = setting.default  # an empty line is no answer, but where a plain text may be empty it is one
     if raw is None:
         faults.append(f"{setting.name} is missing: {setting.help}")
         return None
     try:
-        return setting.parse(raw)
+        return setting.parse(raw.strip())
     except (ValueError, TypeError) as fault:
         shown = "(secret)" if setting.secret else repr(raw)
         faults.append(f"{setting.name}={shown} {fault}")

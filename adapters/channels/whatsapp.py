@@ -293,22 +293,28 @@ class WhatsApp:
                 return
             query["after"] = after
 
-    def exchange_code(self, code: str) -> Mapping[str, str]:
-        """Embedded signup hands the browser a code that lives 30 seconds; it buys a business token."""
+    def account_of(self, credentials: Mapping[str, str]) -> tuple[str, str]:
+        """The number is the account; events of its business account name that instead."""
+        return credentials["phone_number_id"], f"waba:{credentials['waba_id']}"
+
+    def exchange_code(self, code: str, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Embedded signup hands the browser a code that lives 30 seconds; it buys a business token.
+
+        Some ways through the signup window name only the account: then its one number is looked up.
+        """
         query = {"client_id": self._app_id, "client_secret": self._secrets[0], "code": code}
         response = http.read("GET", f"{self._base}/oauth/access_token", query=query, timeout=15)
         answer = http.body_of(response)
         if response.status_code != 200 or not isinstance(answer, dict) or not answer.get("access_token"):
             raise ConfigurationError("WhatsApp did not accept the signup; its code lives only 30 seconds. Please try again.")
-        return {"access_token": str(answer["access_token"])}
-
-    def find_numbers(self, credentials: Mapping[str, str]) -> list[Mapping[str, str]]:
-        account = Account(credentials["waba_id"], credentials)
-        answer = self._read(account, f"{credentials['waba_id']}/phone_numbers", {})
-        return [
-            {"id": str(row["id"]), "number": clean(row.get("display_phone_number"), 40), "name": clean(row.get("verified_name"), 100)}
-            for row in answer.get("data") or ()
-        ]  # fmt: skip
+        credentials = {**given, "access_token": str(answer["access_token"])}
+        if not credentials.get("phone_number_id"):
+            waba = credentials.get("waba_id", "")
+            found = self._read(Account(waba, credentials), f"{waba}/phone_numbers", {}).get("data") or []
+            if len(found) != 1:
+                raise ConfigurationError(f"This WhatsApp account has {len(found)} numbers. Choose one in the signup window.")
+            credentials["phone_number_id"] = str(found[0]["id"])
+        return credentials
 
     # -- calling ---------------------------------------------------------------------------------------------------
 

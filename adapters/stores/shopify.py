@@ -136,6 +136,8 @@ class Shopify:
         "x-shopify-event-id", "x-shopify-triggered-at",
     )  # fmt: skip
     concurrency = 4
+    retry_header = "X-Shopify-Retry-Invalid-Session-Request"
+    reload_parameter = "shopify-reload"
 
     def __init__(self, config: AdapterConfig) -> None:
         self._clock = config.clock
@@ -209,7 +211,7 @@ class Shopify:
         return f"https://{account} {self._origin}" if SHOP.fullmatch(account) else "'none'"
 
     def page_head(self) -> Mapping[str, str]:
-        return {"key": self._key, "app_bridge": self._app_bridge, "polaris": self._polaris}
+        return {"key_name": "shopify-api-key", "key": self._key, "app_bridge": self._app_bridge, "polaris": self._polaris}
 
     def admin_home(self, account: str) -> str:
         return f"{self._origin}/store/{account.removesuffix('.myshopify.com')}/apps/{self._handle}"

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from integration import upkeep  # noqa: F401  imports every table
+from integration import attempts, upkeep  # noqa: F401  between them they import every table
 from integration.db import Base
 
 engine = context.config.attributes["engine"]

@@ -11,6 +11,21 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "install_attempts",
+        sa.Column("id", db.Id, nullable=False),
+        sa.Column("adapter", sa.String(length=32), nullable=False),
+        sa.Column("account", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=64), nullable=False),
+        sa.Column("callback_hash", sa.String(length=64), nullable=False),
+        sa.Column("browser_hash", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("used", sa.Boolean(), nullable=False),
+        sa.Column("expires_at", db.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("callback_hash"),
+        sa.UniqueConstraint("state"),
+    )
+    op.create_table(
         "stores",
         sa.Column("id", db.Id, nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),

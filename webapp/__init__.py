@@ -1,0 +1,104 @@
+"""Flask: install, webhooks, the merchant's pages. `application` is what a WSGI server starts.
+
+`/webhooks/*` is answered by a small callable in front of Flask (see webhooks.py); everything else is ordinary Flask, one
+blueprint a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import worker
+from adapters import build_house
+from integration.errors import ConfigurationError, TransientError
+from integration.house import House
+from integration.ingest import Mailroom
+from integration.logs import set_up_logs
+
+from . import auth, channels, commands, health, install, journeys, orders, setup
+from .webhooks import Webhooks
+
+log = structlog.get_logger(__name__)
+
+WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def create_app(house: House, mailroom: Mailroom | None = None) -> Flask:
+    """The Flask app over a house: the only wiring."""
+    app = Flask(__name__)
+    settings = house.settings
+    app.secret_key = settings.secret_key
+    app.config.update(
+        SESSION_COOKIE_NAME="dastak", SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.secure, MAX_CONTENT_LENGTH=1024 * 1024, PERMANENT_SESSION_LIFETIME=30 * 86_400,
+    )  # fmt: skip
+    app.extensions["house"] = house
+    app.extensions["mailroom"] = mailroom
+    for part in (health, install, setup, channels, orders, journeys):
+        app.register_blueprint(part.pages)
+    auth.guard(app)
+    commands.register(app)
+    _errors(app)
+    if settings.secure:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_proto=1, x_host=1)  # type: ignore[method-assign]
+    return app
+
+
+def assemble(house: House) -> WSGI:
+    """Webhooks in front, Flask behind."""
+    mailroom = Mailroom(house)
+    app = create_app(house, mailroom)
+    webhooks = Webhooks(mailroom, house.registry, house.settings.max_body_bytes)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").startswith("/webhooks/"):
+            return webhooks(environ, start_response)
+        return app(environ, start_response)
+
+    return application
+
+
+def application() -> WSGI:
+    """For a WSGI server that takes a factory: `granian --interface wsgi --factory webapp:application`."""
+    house = build_house(pool_size=16)
+    set_up_logs(house.settings.log_level)
+    house.ring = worker.bell(house.settings.redis_url).ring
+    return assemble(house)
+
+
+def create_cli_app() -> Flask:
+    """For `flask --app webapp:create_cli_app`."""
+    house = build_house()
+    house.ring = worker.bell(house.settings.redis_url).ring
+    return create_app(house)
+
+
+def _errors(app: Flask) -> None:
+    @app.errorhandler(HTTPException)
+    def _http(fault: HTTPException) -> tuple[str, int] | Response:
+        if fault.response is not None:
+            return Response(fault.response.get_data(), fault.response.status_code)
+        return _page(fault.code or 500, fault.description or "")
+
+    @app.errorhandler(ConfigurationError)
+    def _configuration(fault: ConfigurationError) -> tuple[str, int]:
+        return _page(409, str(fault))
+
+    @app.errorhandler(TransientError)
+    def _transient(fault: TransientError) -> tuple[str, int]:
+        return _page(503, f"{fault}. Nothing was lost; please try again in a moment.")
+
+    @app.errorhandler(Exception)
+    def _bug(fault: Exception) -> tuple[str, int]:
+        log.error("page.bug", path=request.path, fault=type(fault).__name__, exc_info=fault)
+        return _page(500, "Something broke on our side. It has been noted; please try again.")
+
+
+def _page(status: int, sentence: str) -> tuple[str, int]:
+    return render_template("error.html", status=status, sentence=sentence), status

@@ -1,0 +1,116 @@
+"""/app/journeys: switch the journeys, see every message in every language, decide what the store decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, abort, redirect, request
+from sqlalchemy import select
+from werkzeug.wrappers import Response as AnyResponse
+
+from integration.journeys import JOURNEYS, JourneySetting, Settled
+from integration.rendering import preview
+from integration.stores import Policy, Store
+from integration.values import LANGUAGES, RIGHT_TO_LEFT
+
+from .auth import house, link, merchant, page, signed_in
+from .channels import LANGUAGE_NAMES
+
+pages = Blueprint("journeys", __name__, url_prefix="/app/journeys")
+
+
+@pages.get("")
+@signed_in
+def show() -> Any:
+    return _show()
+
+
+@pages.post("/<name>")
+@signed_in
+def switch(name: str) -> AnyResponse:
+    """Turn one journey on or off. Orders already in it finish it; the switch counts for new ones."""
+    if name not in JOURNEYS:
+        abort(404, "There is no journey of that name.")
+    with house().db.lane(merchant().store_id) as session:
+        setting = session.scalars(select(JourneySetting).where(JourneySetting.journey == name)).first()
+        if setting is None:
+            setting = JourneySetting(store_id=merchant().store_id, journey=name)
+            session.add(setting)
+        setting.enabled = request.form.get("enabled") == "1"
+    return redirect(link("journeys.show", language=_language()) + f"#{name}", 303)
+
+
+@pages.post("/policy")
+@signed_in
+def decide() -> Any:
+    """What the merchant decides for the whole store."""
+    form = request.form
+    with house().db.lane(merchant().store_id) as session:
+        store = session.get_one(Store, merchant().store_id)
+        try:
+            policy = _policy(store.policy, form)
+        except ValueError as fault:
+            session.rollback()
+            return _show(422, fault=str(fault))
+        store.decide(policy)
+    return redirect(link("journeys.show", done="saved") + "#policy", 303)
+
+
+def _policy(policy: Policy, form: Any) -> Policy:
+    """The form as a Policy. Raises ValueError with a sentence for the merchant."""
+    language = form.get("language", policy.language)
+    if language not in LANGUAGES:
+        raise ValueError("Choose one of the six languages.")
+    first, last = form.get("delivery_from", "").strip(), form.get("delivery_to", "").strip()
+    days = None
+    if first or last:
+        days = (_whole(first or last, 0, 60, "Delivery days"), _whole(last or first, 0, 60, "Delivery days"))
+        if days[0] > days[1]:
+            raise ValueError("Delivery takes from the smaller number of days to the larger one.")
+    names = tuple(filter(None, (name.strip()[:80] for name in form.get("cod_gateways", "")[:1000].split(","))))
+    return replace(
+        policy,
+        language=language,
+        quiet_from=_whole(form.get("quiet_from", ""), 0, 23, "Quiet hours"),
+        quiet_until=_whole(form.get("quiet_until", ""), 0, 23, "Quiet hours"),
+        confirmation_hours=_whole(form.get("confirmation_hours", ""), 1, 168, "The time to answer"),
+        cancel_in_store=form.get("cancel_in_store") == "1",
+        delivery_days=days,
+        cod_gateways=names,
+        completed_means="delivered" if form.get("completed_means") == "delivered" else "in_transit",
+    )
+
+
+def _whole(raw: str, least: int, most: int, what: str) -> int:
+    if not raw.strip().isdigit() or not least <= int(raw) <= most:
+        raise ValueError(f"{what}: give a whole number from {least} to {most}.")
+    return int(raw)
+
+
+def _language() -> str:
+    wanted = request.args.get("language") or request.form.get("language") or ""
+    return wanted if wanted in LANGUAGES else ""
+
+
+def _show(status: int = 200, fault: str = "") -> Any:
+    with house().db.read(merchant().store_id) as session:
+        store = session.get_one(Store, merchant().store_id)
+        settled = Settled(session, store)
+        language = _language() or store.policy.language
+        shown = [
+            (journey, settled.enabled(journey),
+             [(step, _when(step.after), preview(step.template, language, store) if step.template else None)
+              for step in settled.steps(journey)])
+            for journey in JOURNEYS.values()
+        ]  # fmt: skip
+        return page(
+            "journeys.html", status, store=store, policy=store.policy, journeys=shown, language=language,
+            languages=LANGUAGE_NAMES, rtl=RIGHT_TO_LEFT, fault=fault, done=request.args.get("done", ""),
+        )  # fmt: skip
+
+
+def _when(after: timedelta) -> str:
+    hours = after.total_seconds() / 3600
+    return "at once" if hours == 0 else f"after {hours:g} hours"

@@ -1,0 +1,97 @@
+"""/app/orders: every order, and one order's whole story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, request
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import selectinload
+from werkzeug.wrappers import Response as AnyResponse
+
+from integration.guards import zone_of
+from integration.inbox import Conversation
+from integration.orders import Order, address_of, language_for
+from integration.stores import Store
+from integration.story import STATUS_WORDS, tell
+from integration.values import RIGHT_TO_LEFT
+
+from .auth import house, link, merchant, page, signed_in
+from .channels import LANGUAGE_NAMES
+
+pages = Blueprint("orders", __name__, url_prefix="/app/orders")
+
+PER_PAGE = 50
+
+VIEWS: dict[str, tuple[str, Any]] = {
+    "all": ("All", None),
+    "awaiting": ("Waiting for an answer", Order.confirmation == "awaiting"),
+    "confirmed": ("Confirmed", Order.confirmation == "confirmed"),
+    "no_answer": ("No answer", Order.confirmation == "expired"),
+    "cancelled": ("Cancelled", Order.confirmation.in_(("declined", "cancelled"))),
+}
+
+TONES = {
+    "awaiting": "wait", "confirmed": "good", "declined": "bad", "cancelled": "bad", "expired": "bad", "paid": "good",
+    "cod_due": "", "pending": "wait", "failed": "bad", "delivered": "good", "not_needed": "",
+}  # fmt: skip
+
+
+@pages.get("")
+@signed_in
+def listing() -> Any:
+    view = request.args.get("view", "all")
+    view = view if view in VIEWS else "all"
+    search = request.args.get("q", "").strip()[:64]
+    before = request.args.get("before", "")
+    with house().db.read(merchant().store_id) as session:
+        store = session.get_one(Store, merchant().store_id)
+        query = select(Order).order_by(Order.id.desc()).limit(PER_PAGE + 1).options(selectinload(Order.items))
+        if VIEWS[view][1] is not None:
+            query = query.where(VIEWS[view][1])
+        if search:
+            named = search.lstrip("#")
+            query = query.where(or_(Order.name.in_((named, f"#{named}")), Order.external_id == named,
+                                    func.lower(Order.customer_name).contains(search.lower(), autoescape=True)))  # fmt: skip
+        if before.isdigit() and len(before) < 19:
+            query = query.where(Order.id < int(before))
+        rows = session.scalars(query).all()
+        counts = dict(session.execute(select(Order.confirmation, func.count()).group_by(Order.confirmation)).all())  # type: ignore[arg-type]
+        return page(
+            "orders.html", store=store, orders=rows[:PER_PAGE], more=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
+            views=VIEWS, view=view, search=search, words=STATUS_WORDS, tones=TONES, total=sum(counts.values()),
+            counts={"awaiting": counts.get("awaiting", 0), "no_answer": counts.get("expired", 0)},
+        )  # fmt: skip
+
+
+@pages.get("/<int:order_id>")
+@signed_in
+def show(order_id: int) -> Any:
+    with house().db.read(merchant().store_id) as session:
+        order = session.get(Order, order_id) if order_id < 2**62 else None
+        if order is None:
+            abort(404, "There is no such order in this store.")
+        store = session.get_one(Store, merchant().store_id)
+        talk = None
+        if order.contact_point_id is not None:
+            talk = session.scalar(select(Conversation).where(Conversation.contact_point_id == order.contact_point_id))
+        language = language_for(order, store.policy)
+        return page(
+            "order.html", store=store, order=order, story=tell(session, order), words=STATUS_WORDS, tones=TONES,
+            address=address_of(order), talk=talk, language=LANGUAGE_NAMES.get(language, language), rtl=RIGHT_TO_LEFT,
+            zone=zone_of(order.contact, store), now=session.now(),
+        )  # fmt: skip
+
+
+@pages.post("/<int:order_id>/seen")
+@signed_in
+def seen(order_id: int) -> AnyResponse:
+    """The merchant has looked after the customer: nobody else needs to."""
+    with house().db.lane(merchant().store_id) as session:
+        order = session.get(Order, order_id) if order_id < 2**62 else None
+        if order is None:
+            abort(404, "There is no such order in this store.")
+        talk = session.scalar(select(Conversation).where(Conversation.contact_point_id == order.contact_point_id))
+        if talk is not None:
+            talk.needs_person, talk.needs_person_since = "", None
+    return redirect(link("orders.show", order_id=order_id), 303)

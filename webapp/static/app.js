@@ -1,0 +1,65 @@
+// Pages are plain HTML. Inside a platform's frame there are no cookies: links and forms are fetched instead, because the
+// platform's script puts the session token on every fetch. Outside of a frame this file does next to nothing.
+(() => {
+  "use strict";
+  const embedded = () => typeof window.shopify === "object" && window.shopify !== null;
+
+  const show = (html, url, push) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const fresh = page.querySelector("main");
+    if (!fresh) { location.assign(url); return; }
+    document.title = page.title;
+    document.querySelector("main").replaceWith(document.adoptNode(fresh));
+    const bar = document.querySelector("nav.bar"), newBar = page.querySelector("nav.bar");
+    if (bar && newBar) bar.replaceWith(document.adoptNode(newBar));
+    if (push) history.pushState({}, "", url);
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    if (target) target.scrollIntoView(); else scrollTo(0, 0);
+    document.getElementById("main").focus({ preventScroll: true });
+    refreshLater();
+  };
+
+  const clean = (url) => { const u = new URL(url, location.href); u.searchParams.delete("id_token"); return u; };
+
+  const go = async (url, options = {}, push = true) => {
+    document.documentElement.classList.add("loading");
+    try {
+      const answer = await fetch(url, { headers: { Accept: "text/html" }, ...options });
+      const end = clean(answer.url);
+      if (!end.hash) end.hash = new URL(url, location.href).hash;
+      show(await answer.text(), end.href, push);
+    } catch {
+      location.assign(url);
+    } finally {
+      document.documentElement.classList.remove("loading");
+    }
+  };
+
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!embedded() || !link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (link.target || link.origin !== location.origin || link.hash && clean(link.href).pathname === location.pathname && link.search === location.search) return;
+    event.preventDefault();
+    go(link.href);
+  });
+
+  addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!embedded() || event.defaultPrevented) return;
+    event.preventDefault();
+    const fields = new URLSearchParams(new FormData(form, event.submitter));
+    if (form.method === "get") { go(`${form.action.split("?")[0]}?${fields}`); return; }
+    go(form.action, { method: "POST", body: fields });
+  });
+
+  addEventListener("popstate", () => { if (embedded()) go(location.href, {}, false); });
+
+  // A page that waits for something ("On its way …") looks again by itself, a few times.
+  let looks = 0;
+  const refreshLater = () => {
+    if (!document.querySelector("[data-refresh]") || looks >= 15) { looks = 0; return; }
+    looks += 1;
+    setTimeout(() => { embedded() ? go(location.href, {}, false) : location.reload(); }, 1500);
+  };
+  addEventListener("DOMContentLoaded", refreshLater);
+})();
