@@ -32,6 +32,7 @@ from sandbox.phones import Phones
 from sandbox.settings import Settings
 from sandbox.shopify import Shopify
 from sandbox.shopify.pages import Pages as ShopifyPages
+from sandbox.stores import Stores
 from sandbox.whatsapp import WhatsApp
 from sandbox.whatsapp.graph import Graph
 from sandbox.woocommerce import WooCommerce
@@ -68,6 +69,7 @@ class Sandbox:
         self.whatsapp = WhatsApp(self.world, self.phones)
         self.shopify = Shopify(self.world, self.phones)
         self.woocommerce = WooCommerce(self.world, self.phones)
+        self.stores = Stores(self.shopify, self.woocommerce)
         self._graph = Graph(self.whatsapp)
         self._shopify_pages = ShopifyPages(self.shopify)
         self.app = self._flask()

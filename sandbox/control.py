@@ -13,24 +13,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Blueprint, Response, request
 
-from sandbox import shopify as shopify_package
 from sandbox.catalogue import PAYMENTS, Basket
 from sandbox.clock import seconds_of
 from sandbox.errors import Refusal
 from sandbox.faults import VENDORS, what_exists
 from sandbox.phones import as_shown, normalised
-from sandbox.shopify import DEMO
-from sandbox.shopify import merchant as shopify_merchant
-from sandbox.shopify.webhooks import TOPICS
+from sandbox.stores import STORES
+from sandbox.shopify.webhooks import API_VERSION, TOPICS
 from sandbox.whatsapp import events, templates
 from sandbox.whatsapp.accounts import shown_number
-from sandbox.woocommerce import merchant as woo_merchant
+from sandbox.woocommerce.orders import VERSION as WOOCOMMERCE_VERSION
 from sandbox.world import Record
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
 
-STORES = ("shopify", "woocommerce")
 QUALITIES = ("GREEN", "YELLOW", "RED", "UNKNOWN")
 
 
@@ -78,6 +75,7 @@ class Control:
         self._woo = sandbox.woocommerce
         self._whatsapp = sandbox.whatsapp
         self._phones = sandbox.phones
+        self._stores = sandbox.stores
 
     def blueprint(self) -> Blueprint:
         control = Blueprint("control", __name__, url_prefix="/control")
@@ -129,67 +127,17 @@ class Control:
     # Orders
 
     def place_order(self) -> Response:
-        order = stated()
-        store = order.get("store", "shopify")
-        if store == "shopify":
-            placed = self._shopify.place(self._shop_in(order)["domain"], Basket.from_json(order))
-            name = placed["body"]["name"]
-            return answer({"order_id": placed["key"], "name": name, "store": store}, 201)
-        if store == "woocommerce":
-            placed = self._woo.place(Basket.from_json(order))
-            return answer({"order_id": str(placed["id"]), "name": f"#{placed['id']}", "store": store}, 201)
-        raise Refusal(f"There is no store {store!r}. Stores: {', '.join(STORES)}.")
-
-    def _shop_in(self, body: dict[str, Any]) -> Record:
-        shop = body.get("shop", DEMO)
-        if not isinstance(shop, str):
-            raise Refusal("shop is a name like dastak-demo.myshopify.com.")
-        return self._shopify.shop(shop)
-
-    def _order(self, order_id: str) -> tuple[str, Record]:
-        order_id = order_id.strip()
-        if order := self._shopify.order(order_id):
-            return "shopify", order
-        if order := self._woo.order(order_id.lstrip("#")):
-            return "woocommerce", order
-        name = f"#{order_id.lstrip('#')}"
-        for order in self._shopify.orders.values():
-            if order["body"]["name"] == name:
-                return "shopify", order
-        raise Refusal(f"There is no order {order_id[:40]!r} in either store.", 404)
-
-    def _told(self, store: str, order: Record) -> dict[str, Any]:
-        with self._world.lock:
-            return shopify_merchant.told(order) if store == "shopify" else woo_merchant.told(order)
+        return answer(self._stores.place(stated()), 201)
 
     def get_order(self, order_id: str) -> Response:
-        return answer(self._told(*self._order(order_id)))
+        return answer(self._stores.told(*self._stores.find(order_id)))
 
     def list_orders(self) -> Response:
-        limit, store = whole("limit", 50, 100_000), request.args.get("store")
-        if store and store not in STORES:
-            raise Refusal(f"There is no store {store!r}. Stores: {', '.join(STORES)}.")
-        found: list[tuple[str, Record, str]] = []
-        if store in (None, "", "shopify"):
-            found += [
-                ("shopify", order, order["body"]["created_at"]) for order in self._shopify.orders.values()
-            ]
-        if store in (None, "", "woocommerce"):
-            zone = woo_merchant.orders.ZONE
-            for order in self._woo.orders.values():
-                created = woo_merchant.orders.datetime.fromtimestamp(order["created"], zone)
-                found.append(("woocommerce", order, created.isoformat(timespec="seconds")))
-        found.sort(key=lambda entry: entry[2], reverse=True)
-        told = [self._told(store, order) for store, order, _ in found[:limit]]
-        return answer({"orders": told, "total": len(found)})
+        orders, total = self._stores.newest(whole("limit", 50, 100_000), request.args.get("store") or None)
+        return answer({"orders": orders, "total": total})
 
     def change_order(self, order_id: str) -> Response:
-        store, order = self._order(order_id)
-        if store == "shopify":
-            shopify_merchant.act(self._shopify, order, stated())
-        else:
-            woo_merchant.act(self._woo, order, stated())
-        return answer(self._told(store, order))
+        return answer(self._stores.act(order_id, stated()))
 
     def leave_checkout(self) -> Response:
         body = stated()
@@ -200,9 +148,8 @@ class Control:
                 'A leaked draft can be made with POST /control/stores {"store": "woocommerce", "action": "leak_draft"}.',
                 501,
             )
-        if store != "shopify":
-            raise Refusal(f"There is no store {store!r}. Stores: {', '.join(STORES)}.")
-        checkout = self._shopify.leave_checkout(self._shop_in(body)["domain"], Basket.from_json(body))
+        self._stores.check(store)
+        checkout = self._shopify.leave_checkout(self._stores.shop(body)["domain"], Basket.from_json(body))
         return answer(
             {
                 "checkout_token": checkout["token"],
@@ -221,12 +168,7 @@ class Control:
             raise Refusal(
                 'The sandbox has no gateways yet: only the outcome "paid", by the merchant\'s hand.', 501
             )
-        store, order = self._order(str(body.get("order_id", "")))
-        if store == "shopify":
-            self._shopify.pay(order)
-        else:
-            self._woo.pay(order)
-        return answer(self._told(store, order))
+        return answer(self._stores.pay(str(body.get("order_id", ""))))
 
     # The clock
 
@@ -447,11 +389,14 @@ class Control:
             {
                 "shopify": [
                     {key: shop[key] for key in ("domain", "name", "installed", "scopes")}
+                    | {"connected": self._shopify.tokens.exist(shop["domain"])}
                     for shop in self._shopify.shops.values()
                 ],
                 "woocommerce": {
                     "name": woo.store["name"],
                     "url": woo.home,
+                    "connected": len(woo.keys.keys) > 0
+                    and any(hook["status"] == "active" for hook in woo.webhooks.hooks.values()),
                     "owner_has_rights": woo.store["owner_has_rights"],
                     "keys": [
                         {key: one[key] for key in ("key_id", "permissions", "description")}
@@ -480,10 +425,10 @@ class Control:
         return self.list_stores()
 
     def install(self, body: dict[str, Any]) -> None:
-        self._shopify.install(self._shop_in(body))
+        self._shopify.install(self._stores.shop(body))
 
     def uninstall(self, body: dict[str, Any]) -> None:
-        self._shopify.uninstall(self._shop_in(body))
+        self._shopify.uninstall(self._stores.shop(body))
 
     def add_shop(self, body: dict[str, Any]) -> None:
         shop, name = body.get("shop"), body.get("name") or "Another Store"
@@ -495,14 +440,14 @@ class Control:
         scopes = body.get("scopes")
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise Refusal("scopes is a list of scope names.")
-        self._shopify.grant_scopes(self._shop_in(body), scopes)
+        self._shopify.grant_scopes(self._stores.shop(body), scopes)
 
     def privacy(self, body: dict[str, Any]) -> None:
         topics = [topic for topic in TOPICS if topic.startswith(("customers/", "shop/"))]
         if body.get("topic") not in topics:
             raise Refusal(f"topic is one of {', '.join(topics)}.")
         order = self._shopify.order(str(body.get("order_id", "")))
-        self._shopify.privacy(self._shop_in(body), str(body["topic"]), order)
+        self._shopify.privacy(self._stores.shop(body), str(body["topic"]), order)
 
     def break_owner(self, body: dict[str, Any]) -> None:
         self._woo.set_store(owner_has_rights=False)
@@ -540,8 +485,8 @@ class Control:
                 "versions": {
                     "python": platform.python_version(),
                     "flask": version("flask"),
-                    "shopify_api": shopify_package.webhooks.API_VERSION,
-                    "woocommerce": woo_merchant.orders.VERSION,
+                    "shopify_api": API_VERSION,
+                    "woocommerce": WOOCOMMERCE_VERSION,
                 },
                 "payments": PAYMENTS,
             }

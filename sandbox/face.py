@@ -1,13 +1,23 @@
-"""The face: one page with the shop, the phones, the clock, the faults and the log."""
+"""The face: one page with the shop, the phones, the clock, the faults and the log, and the one answer it polls for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, render_template, request
+
+from sandbox.catalogue import CAST, PAYMENTS, PRODUCTS, SHIPPING
+from sandbox.control import answer, whole
+from sandbox.faults import MODES, VENDORS
+from sandbox.phones import as_shown, normalised
+from sandbox.shopify import DEMO
 
 if TYPE_CHECKING:
     from sandbox import Sandbox
+
+ORDERS_SHOWN = 25
+PHONES_SHOWN = 24
+LINES_SHOWN = 120
 
 
 class Face:
@@ -17,7 +27,71 @@ class Face:
     def blueprint(self) -> Blueprint:
         face = Blueprint("face", __name__)
         face.add_url_rule("/", view_func=self.page)
+        face.add_url_rule("/face/state", view_func=self.state)
         return face
 
-    def page(self) -> str:
-        return render_template("face.html")
+    def page(self) -> Response:
+        handle = DEMO.removesuffix(".myshopify.com")
+        page = render_template(
+            "face.html",
+            products=PRODUCTS.values(),
+            payments=PAYMENTS,
+            shipping=SHIPPING,
+            cast=[
+                {"name": one.name, "phone": one.phone, "city": one.city, "locale": one.locale} for one in CAST
+            ],
+            modes={mode: means for mode, (_, means) in MODES.items()},
+            vendors=VENDORS,
+            shopify_name=self._sandbox.shopify.shops[DEMO]["name"],
+            woo_name=self._sandbox.woocommerce.store["name"],
+            shopify_admin=f"/shopify/admin/store/{handle}",
+            shopify_app=f"/shopify/admin/store/{handle}/apps/dastak",
+            app_url=self._sandbox.settings.app_url,
+        )
+        response = Response(page, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'self'; img-src 'self' data:; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
+        )
+        return response
+
+    def state(self) -> Response:
+        """Everything the page shows. It asks once a second while someone looks at it."""
+        sandbox, world = self._sandbox, self._sandbox.world
+        phones = []
+        for phone in sandbox.phones.all():
+            chat = sandbox.phones.chat(phone["phone"])
+            if chat:
+                last = chat[-1]
+                phones.append(
+                    {
+                        "phone": phone["phone"],
+                        "name": phone["name"],
+                        "unread": sandbox.phones.unread_count(phone["phone"]),
+                        "at": last["at"],
+                    }
+                )
+        phones.sort(key=lambda one: one["at"], reverse=True)
+        asked = normalised(request.args.get("phone", ""))
+        with world.lock:
+            messages = [as_shown(message) for message in sandbox.phones.chat(asked)[-100:]] if asked else []
+        orders, total = sandbox.stores.newest(ORDERS_SHOWN)
+        queues = (sandbox.shopify, sandbox.woocommerce, sandbox.whatsapp)
+        return answer(
+            {
+                "now": world.clock.now().isoformat(timespec="milliseconds"),
+                "offset": world.clock.offset(),
+                "verified": sandbox.whatsapp.verified,
+                "installed": sandbox.shopify.shops[DEMO]["installed"],
+                "connected": len(sandbox.woocommerce.keys.keys) > 0,
+                "waiting": sum(vendor.webhooks.queue.waiting() for vendor in queues),
+                "phones": phones[:PHONES_SHOWN],
+                "phones_total": len(phones),
+                "phone": asked,
+                "messages": messages,
+                "orders": orders,
+                "orders_total": total,
+                "faults": world.faults.active(),
+                "log": world.log.read(None, whole("since", 0, 10**12), LINES_SHOWN, bodies=False),
+                "last": world.log.last,
+            }
+        )

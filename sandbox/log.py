@@ -78,13 +78,15 @@ class Log:
             entry["n"] = self._last
             self._entries.append(entry)
 
-    def read(self, vendor: str | None = None, since: int = 0, limit: int = 200) -> list[dict[str, Any]]:
+    def read(
+        self, vendor: str | None = None, since: int = 0, limit: int = 200, bodies: bool = True
+    ) -> list[dict[str, Any]]:
         """The newest `limit` entries after number `since`, oldest first."""
         with self._lock:
             found = [entry for entry in self._entries if entry["n"] > since]
         if vendor:
             found = [entry for entry in found if entry["vendor"] == vendor]
-        return [self._shown(entry) for entry in found[-limit:]]
+        return [self._shown(entry, bodies) for entry in found[-limit:]] if limit else []
 
     @property
     def last(self) -> int:
@@ -95,10 +97,10 @@ class Log:
             self._entries.clear()
 
     @staticmethod
-    def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    def _shown(entry: dict[str, Any], body: bool) -> dict[str, Any]:
         shown = {key: value for key, value in entry.items() if key not in ("body", "content_type", "query")}
         if entry.get("query"):
             shown["query"] = masked_query(entry["query"])
-        if entry.get("body"):
+        if body and entry.get("body"):
             shown["body"] = readable(entry["body"], entry.get("content_type", ""))
         return shown

@@ -248,6 +248,10 @@ class Tokens:
             return dead
         return None
 
+    def exist(self, shop: str) -> bool:
+        """Whether the app holds a refreshable token for this store."""
+        return any(record["shop"] == shop for record in self._refresh.values())
+
     def forget(self, shop: str) -> None:
         """Uninstalling kills every token of the store."""
         with self._world.lock:

@@ -130,6 +130,7 @@ class Graph:
     def dispatch(self, rest: str) -> Response:
         version, _, tail = rest.partition("/")
         path = (tail if re.fullmatch(r"v\d{1,3}\.\d", version) else rest).rstrip("/")
+        g.what = f"{request.method} {path[:80]}"
         try:
             for method, pattern, handler in self._routes:
                 if method == request.method and (match := pattern.fullmatch(path)):

@@ -108,6 +108,7 @@ class Rest:
                 ("GET", rf"products/{number}", self.get_product, VIEW, "read"),
                 ("GET", r"system_status", self.system_status, LIST, "read"),
                 ("GET", r"payment_gateways", self.payment_gateways, LIST, "read"),
+                ("GET", r"settings/general", self.general_settings, LIST, "read"),
                 ("GET", r"reports/orders/totals", self.order_totals, LIST, "read"),
             )
         ]
@@ -616,6 +617,20 @@ class Rest:
         if product is None:
             raise RestError("woocommerce_rest_product_invalid_id", "Invalid ID.", 404)
         return answer(self._fields(self._woo.rendered_product(product)))
+
+    def general_settings(self) -> Response:
+        """The options of WooCommerce > Settings > General that say where the shop is; country and state share one value."""
+        return answer(
+            [
+                {
+                    "id": "woocommerce_default_country",
+                    "label": "Country / State",
+                    "type": "select",
+                    "value": "PK:SD",
+                },
+                {"id": "woocommerce_currency", "label": "Currency", "type": "select", "value": "PKR"},
+            ]
+        )
 
     def system_status(self) -> Response:
         return answer(

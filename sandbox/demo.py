@@ -1,0 +1,200 @@
+"""The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number.
+
+    python -m sandbox.demo
+
+Plays it over HTTP as a browser would, once the app is ready, and leaves alone what is connected already. Prints one
+line per step; a step that fails ends it with a sentence and status 1.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+from sandbox.settings import Settings
+from sandbox.shopify import DEMO as SHOP
+from sandbox.whatsapp.accounts import DEMO as ACCOUNTS
+
+PATIENCE = 120.0  # seconds the app may take to get ready
+HANDLE = SHOP.removesuffix(".myshopify.com")
+SHOPIFY_ACCOUNT, WOO_ACCOUNT = ACCOUNTS
+
+
+class Stuck(Exception):
+    """A step did not go as it should; the sentence says which and what was seen."""
+
+
+@dataclass
+class Form:
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class Page(HTMLParser):
+    """The forms and frames of a page: all that the merchant of the demo looks at."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self.frames: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
+        elif tag in ("input", "button") and self.forms and given.get("name"):
+            if tag == "button" or given.get("type") in ("submit", "checkbox", "radio"):
+                return  # pressed or ticked, or not: the steps say so
+            self.forms[-1].fields[given["name"]] = given.get("value", "")
+        elif tag == "iframe" and given.get("src"):
+            self.frames.append(given["src"])
+
+    def field(self, name: str) -> str | None:
+        return next((form.fields[name] for form in self.forms if name in form.fields), None)
+
+
+class Merchant:
+    def __init__(self, settings: Settings) -> None:
+        self._app = settings.app_url
+        self._sandbox = settings.url
+        self._browser = httpx.Client(timeout=30.0, follow_redirects=True)
+
+    def play(self) -> None:
+        self.wait_for_app()
+        stores = self._asked("GET", f"{self._sandbox}/control/stores", "the sandbox's stores").json()
+        numbers = self._asked("GET", f"{self._sandbox}/control/numbers", "the sandbox's numbers").json()[
+            "numbers"
+        ]
+        subscribed = {number["waba_id"] for number in numbers if number["subscribed"]}
+
+        demo = next(shop for shop in stores["shopify"] if shop["domain"] == SHOP)
+        if demo["connected"] and SHOPIFY_ACCOUNT["waba"] in subscribed:
+            say(f"{SHOP}: installed and connected already")
+        else:
+            self.install_on_shopify()
+            self.connect_number_embedded()
+
+        woo = stores["woocommerce"]
+        if woo["connected"] and WOO_ACCOUNT["waba"] in subscribed:
+            say(f"{woo['url']}: connected already")
+        else:
+            self.install_on_woocommerce(woo["url"])
+            self.connect_number_signed_in()
+
+    def wait_for_app(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        seen = "no answer"
+        while time.monotonic() < deadline:
+            try:
+                answer = self._browser.get(f"{self._app}/health/ready", timeout=5.0)
+                if answer.status_code == 200:
+                    say(f"the app at {self._app} is ready")
+                    return
+                seen = f"{answer.status_code} {answer.text[:200]}"
+            except httpx.HTTPError as error:
+                seen = str(error) or type(error).__name__
+            time.sleep(0.5)
+        raise Stuck(f"{self._app}/health/ready was not ready within {PATIENCE:.0f} s: {seen}")
+
+    # Shopify
+
+    def install_on_shopify(self) -> None:
+        """Press Install in the admin, then open the app as the admin's frame does."""
+        url = f"{self._sandbox}/shopify/admin/store/{HANDLE}/install"
+        admin = Page(self._asked("POST", url, "the install button", data={"action": "install"}).text)
+        if not admin.frames:
+            raise Stuck("the admin page shows no frame with the app")
+        opened = self._asked("GET", admin.frames[0], "opening the app in the admin")
+        say(f"{SHOP}: installed, the app opened with {opened.status_code}")
+
+    def connect_number_embedded(self) -> None:
+        """The page inside the admin is authenticated by a fresh ID token, not by a cookie."""
+        url = f"{self._sandbox}/shopify/admin/store/{HANDLE}/id-token"
+        token = self._asked("GET", url, "an ID token").json()["id_token"]
+        self._asked(
+            "POST",
+            f"{self._app}/app/whatsapp/connect",
+            "connecting the Shopify store's number",
+            headers={"Authorization": f"Bearer {token}"},
+            data=number_fields(SHOPIFY_ACCOUNT),
+        )
+        say(f"{SHOP}: WhatsApp number {SHOPIFY_ACCOUNT['display']} connected")
+
+    # WooCommerce
+
+    def install_on_woocommerce(self, store_url: str) -> None:
+        install = f"{self._app}/install/woocommerce"
+        form = Page(self._asked("GET", install, "the page to connect a WooCommerce store").text)
+        fields = {"store_url": store_url}
+        if (csrf := form.field("csrf_token")) is not None:
+            fields["csrf_token"] = csrf
+        answer = self._asked("POST", install, "stating the store's address", data=fields)
+        for what in ("logging in to the store", "approving the app"):
+            page = Page(answer.text)
+            if not page.forms or "/woo/wc-auth/" not in str(answer.url):
+                break
+            form_on_page = page.forms[0]
+            target = urljoin(str(answer.url), html.unescape(form_on_page.action))
+            answer = self._asked(form_on_page.method.upper(), target, what, data=form_on_page.fields)
+        if not str(answer.url).startswith(self._app):
+            raise Stuck(f"the store did not send the merchant back to the app but to {str(answer.url)[:200]}")
+        say(f"{store_url}: keys approved, back in the app with {answer.status_code}")
+
+    def connect_number_signed_in(self) -> None:
+        """Outside the admin the merchant is signed in by a cookie, so the form carries a CSRF token."""
+        page = Page(self._asked("GET", f"{self._app}/app/whatsapp", "the WhatsApp page").text)
+        fields = number_fields(WOO_ACCOUNT)
+        if (csrf := page.field("csrf_token")) is not None:
+            fields["csrf_token"] = csrf
+        url = f"{self._app}/app/whatsapp/connect"
+        self._asked("POST", url, "connecting the WooCommerce store's number", data=fields)
+        say(f"WooCommerce: WhatsApp number {WOO_ACCOUNT['display']} connected")
+
+    def _asked(self, method: str, url: str, what: str, **given: Any) -> httpx.Response:
+        if method == "GET":
+            given.pop("data", None)
+        try:
+            answer = self._browser.request(method, url, **given)
+        except httpx.HTTPError as error:
+            raise Stuck(f"{what}: {method} {url.partition('?')[0]} failed: {error}") from None
+        if answer.status_code >= 400:
+            shown = " ".join(answer.text.split())[:300]
+            where = str(answer.url).partition("?")[0]
+            raise Stuck(f"{what}: {where} answered {answer.status_code}: {shown}")
+        return answer
+
+
+def number_fields(account: dict[str, str]) -> dict[str, str]:
+    return {
+        "phone_number_id": account["number"],
+        "waba_id": account["waba"],
+        "access_token": account["token"],
+    }
+
+
+def say(line: str) -> None:
+    print(f"demo: {line}", flush=True)
+
+
+def main() -> int:
+    try:
+        Merchant(Settings.from_env(os.environ)).play()
+    except Stuck as stuck:
+        print(f"demo: {stuck}", file=sys.stderr, flush=True)
+        return 1
+    say("both demo stores are ready")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
