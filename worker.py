@@ -1,8 +1,8 @@
 """The only file that knows RQ: bells, the jobs they start, and the clock that rings when nobody did.
 
-A job carries a door and a store's id, nothing else, and attends to whatever waits behind that door for a bounded slice of
-time; if more is left it rings again and goes to the end of the queue, so a busy store cannot starve the others. Redis
-holds nothing that may not be lost: every bell is also found by the clock's sweep, a few seconds later.
+A job carries a door and a store's id, nothing else, and attends to whatever waits behind that door for a bounded
+slice of time; if more is left it rings again and goes to the end of the queue, so a busy store cannot starve the
+others. Redis holds nothing that may not be lost: every bell is also found by the clock's sweep, a few seconds later.
 
     python worker.py work [queue ...]    attend to bells (queues in their order: in, out, slow)
     python worker.py clock               sweep what has come due or was not rung for
@@ -52,7 +52,9 @@ WORK: dict[str, Callable[[House, int], object]] = {
 
 
 class Bell:
-    """Rings without ever making the caller wait: a thread of its own talks to Redis, and drops bells while Redis is away."""
+    """Rings without ever making the caller wait: a thread of its own talks to Redis, and drops bells while Redis is
+    away.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -101,12 +103,16 @@ class Bell:
         for name, queue in self._queues.items():
             jobs = [
                 Queue.prepare_data(
-                    attend, args=[door, store_id], timeout=600 if name == "slow" else 180, result_ttl=10, failure_ttl=86_400,
+                    attend,
+                    args=[door, store_id],
+                    timeout=600 if name == "slow" else 180,
+                    result_ttl=10,
+                    failure_ttl=86_400,
                     description=f"{door} {store_id}",
                 )
                 for door, store_id in fresh
                 if QUEUES[door] == name
-            ]  # fmt: skip
+            ]
             if jobs:
                 queue.enqueue_many(jobs)
 

@@ -34,10 +34,15 @@ def discover() -> dict[str, dict[str, Any]]:
 def load(settings: Settings, clock: Clock) -> Registry:
     """Every adapter, built with the settings it declared."""
     config = AdapterConfig(
-        settings=settings.vendor, clock=clock, public_url=settings.public_url,
-        trusted_origins=settings.trusted_store_origins, send_timeout=settings.send_lease / 2,
-    )  # fmt: skip
-    return Registry({room: {name: adapter(config) for name, adapter in named.items()} for room, named in discover().items()})
+        settings=settings.vendor,
+        clock=clock,
+        public_url=settings.public_url,
+        trusted_origins=settings.trusted_store_origins,
+        send_timeout=settings.send_lease / 2,
+    )
+    return Registry(
+        {room: {name: adapter(config) for name, adapter in named.items()} for room, named in discover().items()}
+    )
 
 
 def declared_settings() -> list[Any]:

@@ -17,8 +17,10 @@ def show() -> None:
     for room in ROOMS:
         print(room)
         for adapter in classes[room].values():
-            print(f"  {adapter.name:<14}{adapter.label:<24}{', '.join(adapter.regions):<24}"
-                  f"{len(adapter.handles)} events understood, {len(adapter.ignores)} kept for later")  # fmt: skip
+            print(
+                f"  {adapter.name:<14}{adapter.label:<24}{', '.join(adapter.regions):<24}"
+                f"{len(adapter.handles)} events understood, {len(adapter.ignores)} kept for later"
+            )
         if not classes[room]:
             print("  (none yet)")
 

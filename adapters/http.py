@@ -36,19 +36,26 @@ def client() -> httpx.Client:
 
 
 def call(
-    method: str, url: str, *, json: Any = None, form: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None, timeout: float | None = None, content: bytes | None = None,
-) -> httpx.Response:  # fmt: skip
+    method: str,
+    url: str,
+    *,
+    json: Any = None,
+    form: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    content: bytes | None = None,
+) -> httpx.Response:
     """One request. Raises TransientError when it never left, OutcomeUnknown when it may have arrived."""
     sent = dict(headers or {})
     if json is not None:
         content = orjson.dumps(json)
         sent["Content-Type"] = "application/json"
-    limit = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=min(timeout, 5.0), pool=timeout)
+    limit = (
+        httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=min(timeout, 5.0), pool=timeout)
+    )
     try:
-        return client().request(
-            method, url, content=content, data=form, params=query, headers=sent, timeout=limit
-        )  # fmt: skip
+        return client().request(method, url, content=content, data=form, params=query, headers=sent, timeout=limit)
     except _NEVER_LEFT as fault:
         raise TransientError(f"{_host(url)} could not be reached ({type(fault).__name__})") from None
     except (httpx.TransportError, httpx.StreamError) as fault:

@@ -1,4 +1,6 @@
-"""Proof of origin: HMAC-SHA256 over the raw bytes, compared in constant time, with several live secrets while they rotate."""
+"""Proof of origin: HMAC-SHA256 over the raw bytes, compared in constant time, with several live secrets while they
+rotate.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Opening a merchant's account: credentials that work now, refreshed in time and by one process only.
 
 A vendor that rotates refresh tokens punishes two refreshes at once: one of the two results is dead on arrival. So a
-refresh is done by whoever holds the connection's lease, outside any transaction, and everybody else waits for its result.
+refresh is done by whoever holds the connection's lease, outside any transaction, and everybody else waits for its
+result.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from .db import Session
 from .errors import ConfigurationError, TransientError
@@ -44,16 +45,11 @@ def claim_refresh(house: House, store_id: int, connection_id: int) -> bool:
     """Take the lease under which credentials of this connection may be replaced. False: somebody else holds it."""
     machine = house.clock.machine()
     with house.db.lane(store_id) as session:
-        changed = session.execute(
-            update(Connection)
-            .where(
-                Connection.id == connection_id,
-                (Connection.refreshing_until.is_(None)) | (Connection.refreshing_until < machine),
-            )
-            .values(refreshing_until=machine + _LEASE)
-            .execution_options(synchronize_session=False)
-        )
-    return changed.rowcount == 1  # type: ignore[attr-defined]
+        connection = session.get(Connection, connection_id)
+        if connection is None or (connection.refreshing_until is not None and connection.refreshing_until >= machine):
+            return False
+        connection.refreshing_until = machine + _LEASE
+        return True
 
 
 def keep_grant(house: House, store_id: int, connection_id: int, grant: Grant) -> None:
@@ -93,4 +89,3 @@ def live_connection(session: Session, room: str) -> Connection | None:
     return session.scalars(
         select(Connection).where(Connection.room == room, Connection.removed_at.is_(None)).limit(1)
     ).first()
-

@@ -1,8 +1,8 @@
 """Installations under way: who started one, from which browser, and the keys that came back for it.
 
-A store's callback proves nothing about who is connecting: an attacker could begin a connection for an account of his own
-and lure a merchant into approving it. So keys are only parked on the attempt, and become a connection when the browser
-that began it comes back.
+A store's callback proves nothing about who is connecting: an attacker could begin a connection for an account of his
+own and lure a merchant into approving it. So keys are only parked on the attempt, and become a connection when the
+browser that began it comes back.
 """
 
 from __future__ import annotations
@@ -52,10 +52,14 @@ def begin(session: Session, adapter: str, account: str) -> Begun:
     begun = Begun(secrets.token_hex(24), new_token(), new_token())
     session.add(
         InstallAttempt(
-            adapter=adapter, account=account, state=begun.state, callback_hash=token_hash(begun.callback_token),
-            browser_hash=token_hash(begun.browser_token), expires_at=session.now() + LIFE,
+            adapter=adapter,
+            account=account,
+            state=begun.state,
+            callback_hash=token_hash(begun.callback_token),
+            browser_hash=token_hash(begun.browser_token),
+            expires_at=session.now() + LIFE,
         )
-    )  # fmt: skip
+    )
     return begun
 
 

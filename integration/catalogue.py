@@ -74,7 +74,8 @@ class Wording:
     replies: dict[str, str]
     reasons: dict[str, str]
     fallbacks: dict[str, str]
-    list: dict[str, str]
+    lists: dict[str, str]
+    phrases: dict[str, list[str]]
 
     def body(self, key: str) -> str:
         text: str = self.templates[key]["body"]
@@ -111,13 +112,19 @@ def template_text(key: str, language: str) -> TemplateText:
     """A starter template as it is submitted for approval."""
     words = wording(language)
     return TemplateText(
-        name=template_name(key, language), language=language, category=TEMPLATES[key][1], body=words.body(key),
-        buttons=words.buttons(key), examples={name: EXAMPLES[name] for name in words.variables(key)},
-    )  # fmt: skip
+        name=template_name(key, language),
+        language=language,
+        category=TEMPLATES[key][1],
+        body=words.body(key),
+        buttons=words.buttons(key),
+        examples={name: EXAMPLES[name] for name in words.variables(key)},
+    )
 
 
 def languages_to_try(wanted: str, shop: str) -> tuple[str, ...]:
-    """The customer's language, then the shop's, then English. Urdu in the other script comes before a foreign tongue."""
+    """The customer's language, then the shop's, then English. Urdu in the other script comes before a foreign
+    tongue.
+    """
     sibling = {"ur": ("ur-Latn",), "ur-Latn": ("ur",)}.get(wanted, ())
     return tuple(dict.fromkeys((wanted, *sibling, shop, "en")))
 

@@ -1,8 +1,8 @@
 """Customers, the points where they can be reached, and what they agreed to.
 
-A contact point is one person on one messenger: a phone in E.164, a business-scoped user id, or both. Either alone finds
-it; inbox.py merges two when a message shows that they are the same person. Consent is a ledger: rows are only ever added,
-and the newest word for a purpose holds.
+A contact point is one person on one messenger: a phone in E.164, a business-scoped user id, or both. Either alone
+finds it; inbox.py merges two when a message shows that they are the same person. Consent is a ledger: rows are only
+ever added, and the newest word for a purpose holds.
 """
 
 from __future__ import annotations
@@ -145,14 +145,24 @@ def contact_for_phone(session: Session, phone: str) -> ContactPoint | None:
 
 
 def new_contact(
-    session: Session, *, phone: str | None = None, user_id: str | None = None, name: str = "", email: str = "",
-    country: str = "", external_id: str = "",
-) -> ContactPoint:  # fmt: skip
+    session: Session,
+    *,
+    phone: str | None = None,
+    user_id: str | None = None,
+    name: str = "",
+    email: str = "",
+    country: str = "",
+    external_id: str = "",
+) -> ContactPoint:
     """A new customer with one contact point."""
     contact = ContactPoint(store_id=session.store_id, phone=phone, user_id=user_id)
     contact.customer = Customer(
-        store_id=session.store_id, name=name[:200], email=email[:254], country=country, external_id=external_id[:64],
+        store_id=session.store_id,
+        name=name[:200],
+        email=email[:254],
+        country=country,
+        external_id=external_id[:64],
         created_at=session.now(),
-    )  # fmt: skip
+    )
     session.add(contact)
     return contact

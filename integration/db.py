@@ -1,8 +1,8 @@
 """Engine, tenant-scoped sessions and lanes.
 
-Every query is bound to one store or refused: a scoped session adds `store_id = ...` to whatever it runs (select, update,
-delete, lazy load), stamps and checks what it writes, and refuses plain SQL. The operator's session, which sees all
-stores, must be asked for by name.
+Every query is bound to one store or refused: a scoped session adds `store_id = ...` to whatever it runs (select,
+update, delete, lazy load), stamps and checks what it writes, and refuses plain SQL. The operator's session, which
+sees all stores, must be asked for by name.
 
 A *lane* is the unit of serialisation: all that changes one store's orders happens in its lane, one transaction at a
 time. The lock is the database's own (a row lock on PostgreSQL, the single writer on SQLite), so it dies with whoever
@@ -115,7 +115,9 @@ Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    """All tables. A new row has its column defaults at once, not only after a flush: the core reads what it just made."""
+    """All tables. A new row has its column defaults at once, not only after a flush: the core reads what it just
+    made.
+    """
 
     def __init__(self, **values: Any) -> None:
         for name, default in _defaults(type(self)):
@@ -155,7 +157,9 @@ class TenantItself:
 class Session(orm.Session):
     """A session bound to one store (`store_id`), or the operator's (`operator=True`)."""
 
-    def __init__(self, *args: Any, clock: Clock, store_id: int | None = None, operator: bool = False, **kw: Any) -> None:
+    def __init__(
+        self, *args: Any, clock: Clock, store_id: int | None = None, operator: bool = False, **kw: Any
+    ) -> None:
         super().__init__(*args, autoflush=False, expire_on_commit=False, **kw)
         self.clock = clock
         self.store_id = store_id
@@ -179,7 +183,7 @@ def _scope_query(state: orm.ORMExecuteState) -> None:
     if not state.is_orm_statement:
         raise Unscoped("plain SQL is for the operator's session: a store's session cannot scope it")
     if state.is_insert:
-        rows = state.parameters if isinstance(state.parameters, list) else [state.parameters or {}]
+        rows: Any = state.parameters if isinstance(state.parameters, list) else [state.parameters or {}]
         if not all(row.get("store_id") == store_id for row in rows):
             raise Unscoped("an insert for another store, or for none")
         return
@@ -273,9 +277,12 @@ def _postgres(url: URL, pool_size: int) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     return create_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True,
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
-    )  # fmt: skip
+    )
 
 
 def _sqlite(path: str, pool_size: int) -> Engine:
@@ -284,17 +291,25 @@ def _sqlite(path: str, pool_size: int) -> Engine:
         raise ValueError("an in-memory database cannot be shared by processes; give a file")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        f"sqlite:///{path}", pool_size=pool_size, max_overflow=pool_size,
+        f"sqlite:///{path}",
+        pool_size=pool_size,
+        max_overflow=pool_size,
         connect_args={"timeout": 30, "check_same_thread": False},
-    )  # fmt: skip
+    )
 
     @event.listens_for(engine, "connect")
     def _connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # we say BEGIN ourselves, below
         for pragma in (
-            "page_size=8192", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON",
-            "cache_size=-65536", "temp_store=MEMORY", "secure_delete=FAST",
-        ):  # fmt: skip
+            "page_size=8192",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=30000",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+            "secure_delete=FAST",
+        ):
             raw.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -1,4 +1,6 @@
-"""The errors the core branches on. Anything else is a bug and may crash its job: the row stays and is retried or shown."""
+"""The errors the core branches on. Anything else is a bug and may crash its job: the row stays and is retried or
+shown.
+"""
 
 from __future__ import annotations
 

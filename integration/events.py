@@ -45,10 +45,11 @@ class ParcelSeen:
 class OrderChanged:
     """An order as a store described it at `occurred_at` (the vendor's own modification time).
 
-    `payment` and `fulfilment` are words of orders.PAYMENT / orders.FULFILMENT, `UNKNOWN`, or empty for "nothing said";
-    `fulfilment` may also be `completed`, of which the merchant decides what it says about the goods. `gateways` are the store's
-    names of the payment method, from which the core decides whether this is cash on delivery. `phones` are raw, best
-    first. `consents` holds (purpose, state, wording) of boxes ticked at the checkout.
+    `payment` and `fulfilment` are words of orders.PAYMENT / orders.FULFILMENT, `UNKNOWN`, or empty for "nothing
+    said"; `fulfilment` may also be `completed`, of which the merchant decides what it says about the goods.
+    `gateways` are the store's names of the payment method, from which the core decides whether this is cash on
+    delivery. `phones` are raw, best first. `consents` holds (purpose, state, wording) of boxes ticked at the
+    checkout.
     """
 
     external_id: str
@@ -73,7 +74,7 @@ class OrderChanged:
     customer_name: str = ""
     email: str = ""
     phones: tuple[str, ...] = ()
-    address: Address = Address()
+    address: Address = field(default_factory=Address)
     items: tuple[Item, ...] = ()
     parcels: tuple[ParcelSeen, ...] = ()
     consents: tuple[tuple[str, str, str], ...] = ()

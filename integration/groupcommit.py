@@ -88,11 +88,12 @@ class GroupCommit:
             self._before()
 
     def _fold(self) -> None:
-        """Fold the write-ahead log in the background: done inline it would cost the slowest requests three times as much."""
+        """Fold the write-ahead log in the background: done inline it would cost the slowest requests three times as
+        much.
+        """
         pause = threading.Event()
         while not pause.wait(0.25):
             self._db.checkpoint()
-
 
 
 def insert_ignoring(db: Database, table: Table, rows: Sequence[dict[str, Any]]) -> None:

@@ -207,7 +207,11 @@ def template_ready(case: Case) -> Look:
         return defer("template_pending", case.now + timedelta(minutes=5))
     if template.status != "approved":
         return skip("template_rejected", f"WhatsApp has the template as {template.status}")
-    if template.category == MARKETING and case.asked.message_class == UTILITY and MARKETING not in case.standing.granted:
+    if (
+        template.category == MARKETING
+        and case.asked.message_class == UTILITY
+        and MARKETING not in case.standing.granted
+    ):
         return skip("template_category")
     return passed(f"template {template.name} ({template.code}) is approved as {template.category}")
 
@@ -268,14 +272,19 @@ def may_send(case: Case) -> Verdict:
         look = guard(case)
         checks.append({"guard": name, "outcome": look.outcome, "saw": look.saw})
         if look.outcome != "pass":
-            return Verdict(
-                look.outcome, name, look.reason, look.saw, look.until, "", None, case.language, checks
-            )  # fmt: skip
+            return Verdict(look.outcome, name, look.reason, look.saw, look.until, "", None, case.language, checks)
     template = None if case.window_open else case.candidate
     return Verdict(
-        "send", "", "", "", None, "template" if template else "free", template,
-        template.language if template else case.language, checks,
-    )  # fmt: skip
+        "send",
+        "",
+        "",
+        "",
+        None,
+        "template" if template else "free",
+        template,
+        template.language if template else case.language,
+        checks,
+    )
 
 
 # -- where a customer is -------------------------------------------------------------------------------------------
@@ -300,4 +309,3 @@ def _zones(prefix: str) -> tuple[str, ...]:
     except phonenumbers.NumberParseException:
         return ()
     return tuple(name for name in time_zones_for_number(number) if name != "Etc/Unknown")
-

@@ -39,8 +39,13 @@ class House:
     @classmethod
     def build(cls, settings: Settings, registry: Registry, clock: Clock, *, pool_size: int = 8) -> House:
         checkpoints.arm(settings.chaos)
-        return cls(settings, clock, Database(settings.database_url, clock, pool_size=pool_size),
-                   Vault(settings.encryption_keys), registry)  # fmt: skip
+        return cls(
+            settings,
+            clock,
+            Database(settings.database_url, clock, pool_size=pool_size),
+            Vault(settings.encryption_keys),
+            registry,
+        )
 
     @property
     def hands(self) -> ThreadPoolExecutor:

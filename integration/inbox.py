@@ -171,7 +171,8 @@ def _merge(session: Session, *, keep: ContactPoint, lose: ContactPoint) -> Conta
     lose.user_id = lose.phone = None  # both are unique
     session.flush()
     keep.user_id, keep.phone, keep.channel_id = (
-        mine_id or their_id for mine_id, their_id in zip((keep.user_id, keep.phone, keep.channel_id), found, strict=True)
+        mine_id or their_id
+        for mine_id, their_id in zip((keep.user_id, keep.phone, keep.channel_id), found, strict=True)
     )
     _repoint(session, "contact_point_id", lose.id, keep.id)
     if lost_customer != kept_customer:
@@ -191,9 +192,11 @@ def _repoint(session: Session, column: str, lose: int, keep: int) -> None:
         if column in mapper.columns:
             table = mapper.class_
             session.execute(
-                update(table).where(getattr(table, column) == lose).values({column: keep})
+                update(table)
+                .where(getattr(table, column) == lose)
+                .values({column: keep})
                 .execution_options(synchronize_session="fetch")
-            )  # fmt: skip
+            )
 
 
 # -- conversations -------------------------------------------------------------------------------------------------
@@ -228,10 +231,16 @@ def apply_message(session: Session, fact: MessageReceived) -> Message | None:
     if fact.referral and conversation.referral is None:
         conversation.referral = dict(fact.referral)
     message = Message(
-        store_id=session.store_id, sender="customer", kind=fact.kind[:16], text=fact.text[:4096],
-        payload=fact.payload[:256], context=fact.context[:160], media=dict(fact.media) if fact.media else None,
-        vendor_id=fact.vendor_id[:160], at=fact.occurred_at,
-    )  # fmt: skip
+        store_id=session.store_id,
+        sender="customer",
+        kind=fact.kind[:16],
+        text=fact.text[:4096],
+        payload=fact.payload[:256],
+        context=fact.context[:160],
+        media=dict(fact.media) if fact.media else None,
+        vendor_id=fact.vendor_id[:160],
+        at=fact.occurred_at,
+    )
     message.conversation = conversation
     session.add(message)
     if fact.context:
@@ -249,9 +258,14 @@ def apply_echo(session: Session, fact: MessageEchoed) -> None:
         return
     conversation = conversation_with(session, meet(session, fact.person))
     message = Message(
-        store_id=session.store_id, sender="owner", kind=fact.kind[:16], text=fact.text[:4096],
-        vendor_id=fact.vendor_id[:160], at=fact.occurred_at, sent_at=fact.occurred_at,
-    )  # fmt: skip
+        store_id=session.store_id,
+        sender="owner",
+        kind=fact.kind[:16],
+        text=fact.text[:4096],
+        vendor_id=fact.vendor_id[:160],
+        at=fact.occurred_at,
+        sent_at=fact.occurred_at,
+    )
     message.conversation = conversation
     session.add(message)
     conversation.needs_person, conversation.needs_person_since = "", None

@@ -1,8 +1,9 @@
 """Mail comes in: stored before it is acknowledged, understood afterwards, exactly once.
 
-`receive` is the only thing between a vendor and its 200: signature over the raw bytes, one insert that a unique key makes
-idempotent, commit, ring. `process` turns stored requests into facts and facts into what the house remembers, many per
-transaction; when a batch fails, each of its requests gets a transaction of its own, so one bad one holds up nobody.
+`receive` is the only thing between a vendor and its 200: signature over the raw bytes, one insert that a unique key
+makes idempotent, commit, ring. `process` turns stored requests into facts and facts into what the house remembers,
+many per transaction; when a batch fails, each of its requests gets a transaction of its own, so one bad one holds up
+nobody.
 """
 
 from __future__ import annotations
@@ -13,10 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
@@ -93,6 +108,9 @@ class WebhookDelivery(Tenant, Base):
     processed_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
 
+DELIVERIES = cast(Table, WebhookDelivery.__table__)
+
+
 # -- receive -------------------------------------------------------------------------------------------------------
 
 
@@ -110,13 +128,18 @@ class Mailroom:
     def __init__(self, house: House) -> None:
         self._house = house
         self._commit = GroupCommit(
-            house.db, WebhookDelivery.__table__, lambda: reached("receive.before_commit"), self._ring  # type: ignore[arg-type]
+            house.db,
+            DELIVERIES,
+            lambda: reached("receive.before_commit"),
+            self._ring,
         )
         self._known: dict[tuple[str, str], tuple[float, list[_Door]]] = {}
         self.counts: Counter[str] = Counter()
 
     def receive(self, room: str, name: str, request: WebhookRequest, token: str | None = None) -> Receipt:
-        """Verify, store, commit, ring. Never raises for bad input; a database that is away is a 503, nothing is lost."""
+        """Verify, store, commit, ring. Never raises for bad input; a database that is away is a 503, nothing is
+        lost.
+        """
         adapter = self._house.registry.find(room, name)
         if adapter is None:
             return Receipt(404, f"There is no {room[:16]} adapter of that name.")
@@ -167,10 +190,16 @@ class Mailroom:
     ) -> dict[str, Any]:
         whole = part is request.body
         return delivery_row(
-            room, name, adapter, request if whole else WebhookRequest(request.headers, part, request.query),
-            store_id=door.store_id if door else None, connection_id=door.connection_id if door else None,
-            account=door.account.name if door else "", source="webhook", at=self._house.clock.now(),
-        )  # fmt: skip
+            room,
+            name,
+            adapter,
+            request if whole else WebhookRequest(request.headers, part, request.query),
+            store_id=door.store_id if door else None,
+            connection_id=door.connection_id if door else None,
+            account=door.account.name if door else "",
+            source="webhook",
+            at=self._house.clock.now(),
+        )
 
     def _store(self, rows: list[dict[str, Any]]) -> None:
         self._commit.put(rows)
@@ -213,17 +242,34 @@ class _Door:
 
 
 def delivery_row(
-    room: str, name: str, adapter: Any, request: WebhookRequest, *, store_id: int | None, connection_id: int | None,
-    account: str, source: str, at: datetime,
-) -> dict[str, Any]:  # fmt: skip
+    room: str,
+    name: str,
+    adapter: Any,
+    request: WebhookRequest,
+    *,
+    store_id: int | None,
+    connection_id: int | None,
+    account: str,
+    source: str,
+    at: datetime,
+) -> dict[str, Any]:
     """A request as a row: only the headers its adapter keeps, the body as it came."""
     return {
-        "store_id": store_id, "connection_id": connection_id, "room": room, "adapter": name, "account": account,
-        "key": adapter.delivery_key(request)[:128], "source": source,
+        "store_id": store_id,
+        "connection_id": connection_id,
+        "room": room,
+        "adapter": name,
+        "account": account,
+        "key": adapter.delivery_key(request)[:128],
+        "source": source,
         "headers": {h: request.headers[h][:500] for h in adapter.keeps if h in request.headers},
-        "body": request.body, "state": "received", "sentence": "", "subjects": [], "received_at": at,
+        "body": request.body,
+        "state": "received",
+        "sentence": "",
+        "subjects": [],
+        "received_at": at,
         "processed_at": None,
-    }  # fmt: skip
+    }
 
 
 # -- process -------------------------------------------------------------------------------------------------------
@@ -245,7 +291,9 @@ class _Letter:
 def process(house: House, store_id: int, *, seconds: float = 2.0, batch: int | None = None) -> bool:
     """Understand what is waiting for one store, for a bounded slice of time. True when more is waiting."""
     ends = time.monotonic() + seconds
-    size = batch or (40 if house.db.is_sqlite else 100)  # SQLite has one writer: a shorter turn keeps webhooks waiting less
+    size = batch or (
+        40 if house.db.is_sqlite else 100
+    )  # SQLite has one writer: a shorter turn keeps webhooks waiting less
     while True:
         letters = _read(house, store_id, size)
         if not letters:
@@ -302,7 +350,10 @@ def _apply(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
             row.id: row
             for row in session.scalars(
                 select(WebhookDelivery)
-                .where(WebhookDelivery.id.in_([letter.id for letter in letters]), WebhookDelivery.state == inline("received"))
+                .where(
+                    WebhookDelivery.id.in_([letter.id for letter in letters]),
+                    WebhookDelivery.state == inline("received"),
+                )
                 .options(defer(WebhookDelivery.body), defer(WebhookDelivery.headers))
             )
         }
@@ -429,7 +480,9 @@ def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subj
     contact = meet(work.session, fact.person)
     work.session.flush()
     state = GRANTED if fact.granted else REVOKED
-    record_consent(contact, fact.purpose, state, source="channel", evidence="the customer's own setting", at=fact.occurred_at)
+    record_consent(
+        contact, fact.purpose, state, source="channel", evidence="the customer's own setting", at=fact.occurred_at
+    )
 
 
 def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjects: set[str]) -> None:
@@ -510,7 +563,9 @@ APPLY: Mapping[type, Callable[[Work, Any, _Letter, set[str]], None]] = {
 
 
 def replay(house: House, store_id: int, delivery_id: int) -> str:
-    """Understand a stored request again, say after its adapter learned. Applying twice is harmless. Returns its new state."""
+    """Understand a stored request again, say after its adapter learned. Applying twice is harmless. Returns its new
+    state.
+    """
     with house.db.lane(store_id) as session:
         row = session.get(WebhookDelivery, delivery_id)
         if row is None:
@@ -529,13 +584,24 @@ def sweep(house: House) -> Iterator[tuple[str, int]]:
     with house.db.operator() as session:
         for door, query in (
             ("process", select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received"))),
-            ("advance", select(Touchpoint.store_id).where(Touchpoint.state == inline("planned"), Touchpoint.due_at <= now)),
-            ("deliver", select(Outbox.store_id).where(
-                Outbox.kind == "message", Outbox.state == inline("queued"), Outbox.due_at <= now)),
-            ("write", select(Outbox.store_id).where(
-                Outbox.kind == "write_back", Outbox.state == inline("queued"), Outbox.due_at <= now)),
+            (
+                "advance",
+                select(Touchpoint.store_id).where(Touchpoint.state == inline("planned"), Touchpoint.due_at <= now),
+            ),
+            (
+                "deliver",
+                select(Outbox.store_id).where(
+                    Outbox.kind == "message", Outbox.state == inline("queued"), Outbox.due_at <= now
+                ),
+            ),
+            (
+                "write",
+                select(Outbox.store_id).where(
+                    Outbox.kind == "write_back", Outbox.state == inline("queued"), Outbox.due_at <= now
+                ),
+            ),
             ("deliver", select(Outbox.store_id).where(Outbox.leased_until < machine)),
-        ):  # fmt: skip
+        ):
             for store_id in session.scalars(query.distinct()):
                 if store_id is not None:
                     yield door, store_id
@@ -544,7 +610,7 @@ def sweep(house: House) -> Iterator[tuple[str, int]]:
 def waiting(session: Session) -> dict[str, int]:
     """How many requests are in which state."""
     counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
-    return {state: count for state, count in counted}
+    return {row[0]: row[1] for row in counted}
 
 
 def prune(session: Session) -> int:

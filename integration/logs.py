@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -22,23 +23,31 @@ def mask(text: str) -> str:
     return _SECRET.sub(r"\1…", _PHONE.sub("(number)", text))
 
 
-def _mask_event(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    return {key: mask(value) if isinstance(value, str) and key != "timestamp" else value for key, value in event.items()}
+def _mask_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        key: mask(value) if isinstance(value, str) and key != "timestamp" else value for key, value in event.items()
+    }
 
 
-def _frames(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _frames(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Where a fault happened, without its message: that may quote a customer's data."""
     fault = event.pop("exc_info", None)
     if isinstance(fault, BaseException):
-        event["where"] = [f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(fault.__traceback__)[-6:]]
+        event["where"] = [
+            f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}"
+            for f in traceback.extract_tb(fault.__traceback__)[-6:]
+        ]
     return event
 
 
 def set_up_logs(level: str) -> None:
     """Once per process."""
     number = logging.getLevelName(level.upper())
-    logging.basicConfig(stream=sys.stderr, level=number if isinstance(number, int) else logging.INFO,
-                        format="%(levelname)s %(name)s %(message)s")  # fmt: skip
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=number if isinstance(number, int) else logging.INFO,
+        format="%(levelname)s %(name)s %(message)s",
+    )
     for noisy in ("httpx", "httpcore", "rq.worker", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

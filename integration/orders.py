@@ -1,9 +1,9 @@
 """Orders: the records, and what an order may do.
 
 Three statuses are kept apart and each is derived from what happened and when, never from what arrived last:
-*confirmation* (did the customer say yes), *payment* (is there money) and *fulfilment* (where are the goods). A move that
-the tables below do not list is refused and recorded as refused. `apply_*` takes a fact and returns the transitions it
-caused; the same fact twice, or an older one late, causes none.
+*confirmation* (did the customer say yes), *payment* (is there money) and *fulfilment* (where are the goods). A move
+that the tables below do not list is refused and recorded as refused. `apply_*` takes a fact and returns the
+transitions it caused; the same fact twice, or an older one late, causes none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
 if TYPE_CHECKING:
-    from .outbox_rows import Enrollment
+    from .journeys import Enrollment
 
 # -- what an order may do ------------------------------------------------------------------------------------------
 
@@ -51,7 +51,9 @@ PAYMENT: dict[str, frozenset[str]] = {
     "partially_refunded": frozenset({"refunded"}),
     "refunded": frozenset(),
 }
-"""Is there money. A late payment after a failure is real (failed to paid); a payment never un-happens (paid to failed)."""
+"""Is there money. A late payment after a failure is real (failed to paid); a payment never un-happens (paid to
+failed).
+"""
 
 _MOVING = frozenset({"in_transit", "out_for_delivery", "attempted", "ready_for_pickup"})
 _ENDS = frozenset({"delivered", "returning", "returned", "lost"})
@@ -84,7 +86,8 @@ DISPATCHED = frozenset({"booked"}) | _MOVING | _ENDS
 """Goods are with a courier, or were: too late to cancel by a tap."""
 
 COD_NAMES = re.compile(
-    r"(?<![a-z])(c\.?o\.?d\.?|cash[ _-]?on[ _-]?delivery|(cash|pay(ment)?)[ _-]?(on|at)[ _-]?(the[ _-])?(delivery|door)|"
+    r"(?<![a-z])(c\.?o\.?d\.?|cash[ _-]?on[ _-]?delivery|"
+    r"(cash|pay(ment)?)[ _-]?(on|at)[ _-]?(the[ _-])?(delivery|door)|"
     r"contra[ -]?entrega|contra[ -]?reembolso|pagamento na entrega|pago (en|contra) (la )?entrega)(?![a-z])"
     r"|نقد عند التسليم|کیش آن ڈیلیوری|कैश ऑन डिलीवरी",
     re.IGNORECASE,
@@ -234,9 +237,7 @@ class ShipmentEvent(Tenant, Base):
     """One scan. Append-only; the same scan seen twice (push and poll) is one row."""
 
     __tablename__ = "shipment_events"
-    __table_args__ = (
-        UniqueConstraint("shipment_id", "occurred_at", "status", "raw_code", name="one_row_per_scan"),
-    )
+    __table_args__ = (UniqueConstraint("shipment_id", "occurred_at", "status", "raw_code", name="one_row_per_scan"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     shipment_id: Mapped[int] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"))
@@ -272,18 +273,32 @@ class Transition(Tenant, Base):
 
 
 def move(
-    session: Session, order: Order, axis: str, became: str, *, cause: str, at: datetime, note: str = "",
+    session: Session,
+    order: Order,
+    axis: str,
+    became: str,
+    *,
+    cause: str,
+    at: datetime,
+    note: str = "",
     delivery_id: int | None = None,
-) -> Transition | None:  # fmt: skip
+) -> Transition | None:
     """Move one status if its table lists the move. Returns the transition when it happened; a refusal is recorded."""
     was = getattr(order, axis)
     if was == became:
         return None
     allowed = axis not in AXES or became in AXES[axis].get(was, frozenset())
     transition = Transition(
-        store_id=order.store_id, axis=axis, was=was, became=became, allowed=allowed, cause=cause, note=note[:300],
-        delivery_id=delivery_id, at=at,
-    )  # fmt: skip
+        store_id=order.store_id,
+        axis=axis,
+        was=was,
+        became=became,
+        allowed=allowed,
+        cause=cause,
+        note=note[:300],
+        delivery_id=delivery_id,
+        at=at,
+    )
     transition.order = order
     session.add(transition)
     if not allowed:
@@ -349,9 +364,12 @@ class Book:
 
 def _orders() -> Any:
     return select(Order).options(
-        selectinload(Order.items), selectinload(Order.shipments), selectinload(Order.enrollments),
-        selectinload(Order.payments), selectinload(Order.contact, ContactPoint.consents),
-    )  # fmt: skip
+        selectinload(Order.items),
+        selectinload(Order.shipments),
+        selectinload(Order.enrollments),
+        selectinload(Order.payments),
+        selectinload(Order.contact, ContactPoint.consents),
+    )
 
 
 def find_order(session: Session, reference: str) -> Order | None:
@@ -385,10 +403,15 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         return []
     if order is None:
         order = Order(
-            store_id=session.store_id, external_id=fact.external_id[:64], name=fact.name[:64],
-            placed_at=fact.placed_at, changed_at=fact.occurred_at, seen_at=session.now(),
-            currency=fact.total.currency, total=fact.total.amount,
-        )  # fmt: skip
+            store_id=session.store_id,
+            external_id=fact.external_id[:64],
+            name=fact.name[:64],
+            placed_at=fact.placed_at,
+            changed_at=fact.occurred_at,
+            seen_at=session.now(),
+            currency=fact.total.currency,
+            total=fact.total.amount,
+        )
         book.add(order)
     was_cancelled = order.cancelled_at is not None
     order.content, order.changed_at = content, fact.occurred_at
@@ -426,11 +449,15 @@ def is_news(book: Book, fact: OrderChanged) -> bool:
     order = book.order(fact.external_id)
     if order is None:
         return not fact.draft
-    return fact.occurred_at >= order.changed_at and (_fingerprint(fact) != order.content or order.removed_at is not None)
+    return fact.occurred_at >= order.changed_at and (
+        _fingerprint(fact) != order.content or order.removed_at is not None
+    )
 
 
 def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = None) -> list[Transition]:
-    """The store threw an order away. Its journeys end; nobody is told anything, for nothing is known about the goods."""
+    """The store threw an order away. Its journeys end; nobody is told anything, for nothing is known about the
+    goods.
+    """
     order = book.order(fact.external_id)
     if order is None:
         return []
@@ -449,11 +476,17 @@ def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id:
         return []
     order.payments.append(
         Payment(
-            store_id=order.store_id, source=source, status=fact.status, raw_status=fact.raw_status[:64],
-            reference=fact.attempt_ref[:128], amount=fact.amount.amount if fact.amount else None,
-            currency=fact.amount.currency if fact.amount else "", at=fact.occurred_at, delivery_id=delivery_id,
+            store_id=order.store_id,
+            source=source,
+            status=fact.status,
+            raw_status=fact.raw_status[:64],
+            reference=fact.attempt_ref[:128],
+            amount=fact.amount.amount if fact.amount else None,
+            currency=fact.amount.currency if fact.amount else "",
+            at=fact.occurred_at,
+            delivery_id=delivery_id,
         )
-    )  # fmt: skip
+    )
     if fact.status not in PAYMENT or fact.status == UNKNOWN:
         return []
     if fact.status == "paid" and fact.amount != order.money:
@@ -471,9 +504,15 @@ def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = N
         raise NotUnderstood("a scan of a parcel that this store does not have")
     order = shipment.order
     _note_scan(
-        session, shipment, status=fact.status, occurred_at=fact.occurred_at, reason=fact.reason,
-        raw_code=fact.raw_code, raw_text=fact.raw_text, location=fact.location,
-    )  # fmt: skip
+        session,
+        shipment,
+        status=fact.status,
+        occurred_at=fact.occurred_at,
+        reason=fact.reason,
+        raw_code=fact.raw_code,
+        raw_text=fact.raw_text,
+        location=fact.location,
+    )
     moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
     if (status := fulfilment_of(order.shipments)) is not None:
         moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
@@ -493,7 +532,9 @@ def shipment_status(scans: Iterable[tuple[datetime, str]]) -> str:
 
 
 def fulfilment_of(shipments: Sequence[Shipment]) -> str | None:
-    """An order is as far as the parcel that is least far; cancelled parcels do not count. None when nothing is known."""
+    """An order is as far as the parcel that is least far; cancelled parcels do not count. None when nothing is
+    known.
+    """
     known = [status for s in shipments if (status := s.status) in SHIPMENT_RANK]
     living = [status for status in known if status != "cancelled"]
     if living:
@@ -509,8 +550,16 @@ class _Moves:
         self.made: list[Transition] = []
 
     def to(self, axis: str, became: str, note: str = "") -> None:
-        made = move(self.session, self.order, axis, became, cause=self.cause, at=self.at, note=note,
-                    delivery_id=self.delivery_id)  # fmt: skip
+        made = move(
+            self.session,
+            self.order,
+            axis,
+            became,
+            cause=self.cause,
+            at=self.at,
+            note=note,
+            delivery_id=self.delivery_id,
+        )
         if made is not None:
             self.made.append(made)
 
@@ -533,9 +582,13 @@ def _describe(book: Book, order: Order, fact: OrderChanged) -> None:
     contact = book.contact(number)
     if contact is None:
         contact = new_contact(
-            book.session, phone=number, name=fact.customer_name, email=fact.email, country=fact.address.country,
+            book.session,
+            phone=number,
+            name=fact.customer_name,
+            email=fact.email,
+            country=fact.address.country,
             external_id=fact.customer_id,
-        )  # fmt: skip
+        )
         book.know(number, contact)
     elif fact.customer_name and not contact.customer.name:
         contact.customer.name = fact.customer_name[:200]
@@ -553,12 +606,16 @@ def _describe_items(order: Order, fact: OrderChanged) -> None:
         return
     order.items = [
         LineItem(
-            store_id=order.store_id, external_id=item.external_id[:64], title=item.title[:300],
-            variant=item.variant[:200], sku=item.sku[:100], quantity=item.quantity,
+            store_id=order.store_id,
+            external_id=item.external_id[:64],
+            title=item.title[:300],
+            variant=item.variant[:200],
+            sku=item.sku[:100],
+            quantity=item.quantity,
             price=item.price.amount if item.price else None,
         )
         for item in fact.items
-    ]  # fmt: skip
+    ]
 
 
 def _address(address: Address) -> dict[str, str]:
@@ -587,10 +644,16 @@ def _note_payment(order: Order, fact: OrderChanged, status: str, delivery_id: in
         return
     order.payments.append(
         Payment(
-            store_id=order.store_id, source="store", status=status, raw_status=fact.raw_payment[:64],
-            amount=fact.total.amount, currency=fact.total.currency, at=fact.occurred_at, delivery_id=delivery_id,
+            store_id=order.store_id,
+            source="store",
+            status=status,
+            raw_status=fact.raw_payment[:64],
+            amount=fact.total.amount,
+            currency=fact.total.currency,
+            at=fact.occurred_at,
+            delivery_id=delivery_id,
         )
-    )  # fmt: skip
+    )
 
 
 def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
@@ -602,9 +665,12 @@ def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
     shipment.tracking_number = parcel.tracking_number[:64] or shipment.tracking_number
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
     _note_scan(
-        session, shipment, status=parcel.status, occurred_at=parcel.occurred_at or order.changed_at,
+        session,
+        shipment,
+        status=parcel.status,
+        occurred_at=parcel.occurred_at or order.changed_at,
         raw_code=parcel.raw_status,
-    )  # fmt: skip
+    )
 
 
 def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at: datetime, **words: str) -> None:
@@ -614,10 +680,13 @@ def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at
     limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
     shipment.events.append(
         ShipmentEvent(
-            store_id=shipment.store_id, status=status[:24], occurred_at=occurred_at, seen_at=session.now(),
+            store_id=shipment.store_id,
+            status=status[:24],
+            occurred_at=occurred_at,
+            seen_at=session.now(),
             **{name: value[: limits[name]] for name, value in words.items()},
         )
-    )  # fmt: skip
+    )
 
 
 def _fulfilment(order: Order, fact: OrderChanged, policy: Policy) -> str | None:

@@ -1,9 +1,10 @@
 """The one door out: what is meant to leave the house, why, and what became of it.
 
-A `Touchpoint` is one contact made or withheld, with the step's data copied in, so that an enrollment in flight keeps the
-version it began with. An `Outbox` row is one intent, message or store write-back. `deliver` commits "about to send attempt
-n" before it calls the vendor and the outcome after; a crash in between leaves `unknown`, which is settled by evidence (the
-channel's status webhook carries our reference back), or after a bounded wait by the class of the message.
+A `Touchpoint` is one contact made or withheld, with the step's data copied in, so that an enrollment in flight keeps
+the version it began with. An `Outbox` row is one intent, message or store write-back. `deliver` commits "about to
+send attempt n" before it calls the vendor and the outcome after; a crash in between leaves `unknown`, which is
+settled by evidence (the channel's status webhook carries our reference back), or after a bounded wait by the class of
+the message.
 """
 
 from __future__ import annotations
@@ -162,10 +163,15 @@ def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None 
     """A touchpoint whose time has come goes into the outbox."""
     touch.state = "queued"
     row = Outbox(
-        store_id=session.store_id, key=f"touch/{touch.key}", kind="message", order_id=touch.order_id,
-        contact_point_id=touch.contact_point_id, due_at=due_at or session.now(), created_at=session.now(),
+        store_id=session.store_id,
+        key=f"touch/{touch.key}",
+        kind="message",
+        order_id=touch.order_id,
+        contact_point_id=touch.contact_point_id,
+        due_at=due_at or session.now(),
+        created_at=session.now(),
         counts_as="" if touch.answers else (MARKETING if touch.message_class == MARKETING else UTILITY),
-    )  # fmt: skip
+    )
     row.touchpoint, row.order, row.contact = touch, touch.order, touch.contact
     session.add(row)
     session.bells.add("deliver")
@@ -178,9 +184,14 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
     if session.scalar(select(Outbox.id).where(Outbox.key == full_key)) is not None:
         return None
     row = Outbox(
-        store_id=session.store_id, key=full_key, kind="write_back", order_id=order.id, due_at=session.now(),
-        change=asdict(change), created_at=session.now(),
-    )  # fmt: skip
+        store_id=session.store_id,
+        key=full_key,
+        kind="write_back",
+        order_id=order.id,
+        due_at=session.now(),
+        change=asdict(change),
+        created_at=session.now(),
+    )
     row.order = order
     session.add(row)
     session.bells.add("write")
@@ -221,9 +232,7 @@ class Desk:
         if not wanted:
             return
         self._conversations |= dict.fromkeys(wanted)
-        for conversation in self.session.scalars(
-            select(Conversation).where(Conversation.contact_point_id.in_(wanted))
-        ):
+        for conversation in self.session.scalars(select(Conversation).where(Conversation.contact_point_id.in_(wanted))):
             self._conversations[conversation.contact_point_id] = conversation
         counted = self.session.execute(
             select(Outbox.contact_point_id, Outbox.counts_as, func.count())
@@ -236,7 +245,8 @@ class Desk:
             .group_by(Outbox.contact_point_id, Outbox.counts_as)
         )
         for contact_id, kind, count in counted:
-            self._sent.setdefault(contact_id, {})[kind] = count
+            if contact_id is not None:
+                self._sent.setdefault(contact_id, {})[kind] = count
 
     def conversation(self, contact: ContactPoint) -> Conversation:
         known = self._conversations.get(contact.id)
@@ -251,10 +261,16 @@ class Desk:
             self.gather([contact.id])
             conversation = self._conversations[contact.id]
         return Case(
-            now=self.session.now(), store=self.store, asked=touch, order=touch.order, contact=contact,
-            conversation=conversation, channel=self.channel, templates=self.templates,
+            now=self.session.now(),
+            store=self.store,
+            asked=touch,
+            order=touch.order,
+            contact=contact,
+            conversation=conversation,
+            channel=self.channel,
+            templates=self.templates,
             sent_today=self._sent.get(contact.id, {}) if contact is not None and contact.id else {},
-        )  # fmt: skip
+        )
 
     def consider(self, touch: Touchpoint) -> Verdict:
         """Ask the guards and write down what they saw."""
@@ -347,9 +363,11 @@ def _claim_messages(house: House, store_id: int, pump: _Pump) -> bool:
         machine = house.clock.machine()
         adapter = house.registry.get("channels", desk.channel.adapter) if desk.channel is not None else None
         busy = set(
-            session.scalars(select(Outbox.contact_point_id).where(
+            session.scalars(
+                select(Outbox.contact_point_id).where(
                     Outbox.leased_until.is_not(None), Outbox.state == "sending", Outbox.kind == "message"
-                ))
+                )
+            )
         )
         left = 0
         for row in rows:
@@ -412,9 +430,7 @@ def _slot(channel: Connection, contact: ContactPoint, adapter: Any, machine: dat
     return slot
 
 
-def _commit_to(
-    session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot: datetime, house: House
-) -> _Send:
+def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot: datetime, house: House) -> _Send:
     """Render the words and record that this attempt is about to be made."""
     touch, contact = row.touchpoint, row.contact
     assert touch is not None and contact is not None
@@ -425,9 +441,14 @@ def _commit_to(
     message = session.scalar(select(Message).where(Message.outbox_id == row.id)) if row.attempts > 1 else None
     if message is None:
         message = Message(
-            store_id=row.store_id, order_id=row.order_id, touchpoint_id=touch.id, outbox_id=row.id, sender="us",
-            kind=outgoing.kind, at=session.now(),
-        )  # fmt: skip
+            store_id=row.store_id,
+            order_id=row.order_id,
+            touchpoint_id=touch.id,
+            outbox_id=row.id,
+            sender="us",
+            kind=outgoing.kind,
+            at=session.now(),
+        )
         message.conversation = desk.conversation(contact)
         session.add(message)
     message.attempt, message.kind, message.text = row.attempts, outgoing.kind, outgoing.text
@@ -446,12 +467,17 @@ def _render(desk: Desk, row: Outbox, touch: Touchpoint, contact: ContactPoint, v
     kind = "template" if verdict.template else ("text" if not buttons else "buttons" if len(buttons) <= 3 else "list")
     words = wording(language)
     return Outgoing(
-        kind=kind, phone=contact.phone, user_id=contact.user_id, reference=row.reference, text=text_, buttons=buttons,
-        list_label=words.list["reasons"] if kind == "list" else "",
+        kind=kind,
+        phone=contact.phone,
+        user_id=contact.user_id,
+        reference=row.reference,
+        text=text_,
+        buttons=buttons,
+        list_label=words.lists["reasons"] if kind == "list" else "",
         template=verdict.template.name if verdict.template else "",
         language=verdict.template.code if verdict.template else "",
         parameters=tuple((name, values[name]) for name in words.variables(touch.template)) if verdict.template else (),
-    )  # fmt: skip
+    )
 
 
 def _sender(house: House, adapter: Any, account: Account, send: _Send) -> Callable[[], Accepted]:
@@ -533,7 +559,10 @@ def _to_unknown(house: House, row: Outbox, why: str) -> None:
     row.state, row.sentence = "unknown", why
     row.leased_until = house.clock.machine() + timedelta(seconds=house.settings.evidence_wait)
     if row.touchpoint is not None:
-        row.touchpoint.state, row.touchpoint.sentence = "unknown", f"WhatsApp has not said whether it took it ({why})"[:300]
+        row.touchpoint.state, row.touchpoint.sentence = (
+            "unknown",
+            f"WhatsApp has not said whether it took it ({why})"[:300],
+        )
 
 
 def _again(
@@ -594,7 +623,9 @@ def _give_up(
 
 
 def _distrust_template(session: Session, message: Message | None) -> None:
-    """The channel no longer knows a template as approved: the next attempt picks another, the next sync finds out why."""
+    """The channel no longer knows a template as approved: the next attempt picks another, the next sync finds out
+    why.
+    """
     if message is not None and message.template:
         session.execute(
             update(Template)
@@ -627,9 +658,11 @@ class Post:
         ids = {r[0] for f in facts if isinstance(f, MessageStatusChanged) and (r := referenced(f))} - self._rows.keys()
         if not ids:
             return
-        query = select(Outbox).where(Outbox.id.in_(ids)).options(
-            selectinload(Outbox.touchpoint), selectinload(Outbox.contact), selectinload(Outbox.order)
-        )  # fmt: skip
+        query = (
+            select(Outbox)
+            .where(Outbox.id.in_(ids))
+            .options(selectinload(Outbox.touchpoint), selectinload(Outbox.contact), selectinload(Outbox.order))
+        )
         self._rows |= {row.id: row for row in self._session.scalars(query)}
         said = select(Message).where(Message.outbox_id.in_(ids)).options(selectinload(Message.conversation))
         self._messages |= {m.outbox_id: m for m in self._session.scalars(said) if m.outbox_id is not None}
@@ -660,9 +693,14 @@ def apply_message_status(
 
 
 def _failed_later(
-    house: House, session: Session, row: Outbox | None, message: Message | None, fact: MessageStatusChanged,
-    attempt: int, failure: Callable[[str], Failure],
-) -> None:  # fmt: skip
+    house: House,
+    session: Session,
+    row: Outbox | None,
+    message: Message | None,
+    fact: MessageStatusChanged,
+    attempt: int,
+    failure: Callable[[str], Failure],
+) -> None:
     if message is not None and message.delivered_at is not None:
         return  # a failure after delivery is noise
     apply_status(session, fact, message)
@@ -670,9 +708,8 @@ def _failed_later(
         return
     meaning: Failure = failure(fact.error_code)
     row.error_code = fact.error_code[:24]
-    if meaning.action in ("retry", "slow_down", "retry_later") and row.attempts < MAX_ATTEMPTS:
-        if message is not None:
-            message.vendor_id = None  # the next attempt gets an id of its own
+    if message is not None and meaning.action in ("retry", "slow_down", "retry_later"):
+        message.vendor_id = None  # the next attempt gets an id of its own
     _give_up(house, session, row, message, meaning, fact.error_text, fact.error_code)
 
 
@@ -680,18 +717,12 @@ def settle_overdue(house: House, store_id: int) -> None:
     """Sends whose process died become unknown; unknowns whose wait is over are settled by their class."""
     machine = house.clock.machine()
     with house.db.read(store_id) as session:
-        overdue = session.scalar(
-            select(func.count()).select_from(Outbox)
-            .where(Outbox.leased_until < machine)
-        )  # fmt: skip
+        overdue = session.scalar(select(func.count()).select_from(Outbox).where(Outbox.leased_until < machine))
     if not overdue:
         return
     with house.db.lane(store_id) as session:
         rows = session.scalars(
-            select(Outbox)
-            .where(Outbox.leased_until < machine)
-            .options(selectinload(Outbox.touchpoint))
-            .limit(500)
+            select(Outbox).where(Outbox.leased_until < machine).options(selectinload(Outbox.touchpoint)).limit(500)
         ).all()
         for row in rows:
             if row.state == "sending":

@@ -206,14 +206,16 @@ class Embedded(Protocol):
         """The CSP sources that may frame a page of that account."""
 
     def page_head(self) -> Mapping[str, str]:
-        """What every page carries: a meta tag (`key_name`, `key`: the app's public id) and the URLs of scripts (`app_bridge`, `polaris`)."""
+        """What every page carries: a meta tag (`key_name`, `key`: the app's public id) and the URLs of scripts
+        (`app_bridge`, `polaris`).
+        """
 
     def admin_home(self, account: str) -> str:
         """Where the merchant's admin shows this app."""
 
 
 @runtime_checkable
-class InstallsByCode(Protocol):
+class InstallsByCode(Adapter, Protocol):
     """OAuth 2 authorization-code grant."""
 
     def install_url(self, account: str, state: str) -> str: ...
@@ -223,7 +225,7 @@ class InstallsByCode(Protocol):
 
 
 @runtime_checkable
-class InstallsByApproval(Protocol):
+class InstallsByApproval(Adapter, Protocol):
     """The merchant approves on the store's own page, and the store posts keys to a callback of ours."""
 
     def find_store(self, url: str) -> str:

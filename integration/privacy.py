@@ -1,8 +1,8 @@
 """What a person or a shop may ask of us by law: see what is kept, have it erased. And what is forgotten by itself.
 
-A vendor's privacy webhook becomes a `PrivacyRequest` at once and is carried out by the upkeep: an export is laid ready for
-the merchant, an erasure removes the person's data from every table, raw requests included. It works without any access to
-the vendor.
+A vendor's privacy webhook becomes a `PrivacyRequest` at once and is carried out by the upkeep: an export is laid
+ready for the merchant, an erasure removes the person's data from every table, raw requests included. It works without
+any access to the vendor.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ def record(session: Session, fact: PrivacyRequested) -> PrivacyRequest:
             if known.wanted.get("request_id") == fact.request_id:
                 return known
     request = PrivacyRequest(
-        store_id=session.store_id, kind=fact.kind, asked_at=fact.occurred_at,
+        store_id=session.store_id,
+        kind=fact.kind,
+        asked_at=fact.occurred_at,
         wanted={
-            "customer_id": fact.customer_id, "email": fact.email, "phone": fact.phone,
-            "order_ids": list(fact.order_ids), "request_id": fact.request_id,
+            "customer_id": fact.customer_id,
+            "email": fact.email,
+            "phone": fact.phone,
+            "order_ids": list(fact.order_ids),
+            "request_id": fact.request_id,
         },
-    )  # fmt: skip
+    )
     session.add(request)
     return request
 
@@ -120,7 +125,9 @@ def export(session: Session, customers: list[Customer], orders: list[Order]) -> 
         "customers": [{"name": c.name, "email": c.email, "country": c.country} for c in customers],
         "contact_points": [
             {
-                "phone": c.phone, "user_id": c.user_id, "language": c.language,
+                "phone": c.phone,
+                "user_id": c.user_id,
+                "language": c.language,
                 "consents": [
                     {"purpose": w.purpose, "state": w.state, "source": w.source, "evidence": w.evidence, "at": w.at}
                     for w in c.consents
@@ -130,14 +137,18 @@ def export(session: Session, customers: list[Customer], orders: list[Order]) -> 
         ],
         "orders": [
             {
-                "name": o.name, "placed_at": o.placed_at, "total": str(o.total), "currency": o.currency,
-                "customer_name": o.customer_name, "address": o.address,
+                "name": o.name,
+                "placed_at": o.placed_at,
+                "total": str(o.total),
+                "currency": o.currency,
+                "customer_name": o.customer_name,
+                "address": o.address,
                 "items": [{"title": i.title, "quantity": i.quantity} for i in o.items],
             }
             for o in orders
         ],
         "messages": [{"sender": m.sender, "text": m.text, "at": m.at} for m in said],
-    }  # fmt: skip
+    }
 
 
 def erase(session: Session, customers: list[Customer], orders: list[Order]) -> None:
@@ -192,4 +203,3 @@ def erase_store(session: Session, store: Store) -> None:
         connection.broke("The store asked for its data to be erased.")
     store.email, store.erased_at = "", session.now()
     store.uninstalled_at = store.uninstalled_at or session.now()
-

@@ -1,8 +1,8 @@
 """What a customer's answer does.
 
-A tap names its order and the state it was asked about, so an old message, a second tap or a change of mind each has one
-listed outcome (`CONFIRM`, `DECLINE`, `REASON`) and a truthful reply. Free text is matched by whole phrases only; what is
-not understood goes to a person, never to a guess. STOP works at once, in every language.
+A tap names its order and the state it was asked about, so an old message, a second tap or a change of mind each has
+one listed outcome (`CONFIRM`, `DECLINE`, `REASON`) and a truthful reply. Free text is matched by whole phrases only;
+what is not understood goes to a person, never to a guess. STOP works at once, in every language.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
+from .catalogue import wording
 from .customers import EVERYTHING, GRANTED, REVOKED, ContactPoint, record_consent
 from .db import Session
 from .inbox import Message
@@ -23,59 +24,37 @@ from .journeys import Settled, react, send_now, tell_store_reason
 from .orders import Order, move
 from .outbox import Desk, Outbox, Touchpoint
 from .rendering import REASONS
+from .values import LANGUAGES
 
 # -- words ---------------------------------------------------------------------------------------------------------
 
-PHRASES: dict[str, tuple[str, ...]] = {
-    "stop": (
-        "stop", "stop all", "unsubscribe", "opt out", "optout", "do not message me", "dont message me", "remove me",
-        "band karo", "band kar do", "band karen", "mat bhejo messages", "messages mat bhejo", "message na bhejen",
-        "بند کرو", "بند کریں", "بند کر دیں", "میسج نہ بھیجیں", "پیغام نہ بھیجیں", "سٹاپ",
-        "बंद करो", "बंद करें", "रोकें", "रोको", "मैसेज मत भेजो", "संदेश मत भेजो", "स्टॉप",
-        "baja", "darme de baja", "alto", "parar", "pare", "no quiero mensajes", "no mas mensajes", "cancelar suscripcion",
-        "sair", "descadastrar", "cancelar inscricao", "nao quero mensagens", "nao me mande mensagens",
-    ),
-    "start": (
-        "start", "subscribe", "unstop", "opt in", "shuru karo", "shuru karen", "شروع کریں", "سٹارٹ", "शुरू करें", "शुरू करो",
-        "स्टार्ट", "alta", "suscribir", "iniciar", "voltar", "inscrever",
-    ),
-    "confirm": (
-        "confirm", "confirmed", "i confirm", "yes", "yes confirm", "yes please", "ok confirm", "confirm order",
-        "haan", "han", "ji", "ji haan", "haan ji", "haan confirm", "confirm karen", "confirm kar dein", "confirm kar do",
-        "haan confirm kar dein", "ok bhej dein", "bhej dein", "bhej do", "order confirm",
-        "ہاں", "جی", "جی ہاں", "کنفرم", "کنفرم کریں", "کنفرم کر دیں", "بھیج دیں",
-        "हाँ", "हां", "जी", "जी हाँ", "कन्फर्म", "कन्फर्म करें", "कन्फर्म कर दो", "भेज दो", "भेज दीजिए",
-        "si", "si confirmo", "confirmo", "confirmar", "confirmado", "si por favor",
-        "sim", "sim confirmo", "pode enviar", "confirmar pedido",
-    ),
-    "decline": (
-        "cancel", "cancel it", "cancel order", "cancel my order", "cancel the order", "please cancel",
-        "cancel karo", "cancel kar do", "cancel kar dein", "cancel karen", "nahi chahiye", "nahi chahiye ab", "mat bhejna", "mat bhejo",
-        "confirm na karein", "confirm na karen", "order cancel",
-        "کینسل", "کینسل کریں", "کینسل کر دیں", "نہیں چاہیے", "مت بھیجنا",
-        "कैंसिल", "कैंसिल करें", "कैंसिल कर दो", "नहीं चाहिए", "मत भेजना",
-        "cancelar", "cancelalo", "quiero cancelar", "cancelar pedido", "ya no lo quiero",
-        "cancela", "quero cancelar", "nao quero mais",
-    ),
-}  # fmt: skip
-"""Whole messages that mean something without doubt. `cancelar` alone cancels an order, it never unsubscribes."""
-
 
 def normalised(said: str) -> str:
-    """A message without case, accents of Latin letters, punctuation, emoji and stretched letters: `Cancel!!` is `cancel`."""
+    """A message without case, accents of Latin letters, punctuation, emoji and stretched letters: `Cancel!!` is
+    `cancel`.
+    """
     decomposed = unicodedata.normalize("NFKD", said.casefold())
     kept = "".join(
-        c for c in decomposed if c.isalnum() or c.isspace() or unicodedata.category(c) in ("Mc", "Mn") and ord(c) > 0x36F
+        c
+        for c in decomposed
+        if c.isalnum() or c.isspace() or (unicodedata.category(c) in ("Mc", "Mn") and ord(c) > 0x36F)
     )
     return re.sub(r"\s+", " ", re.sub(r"([a-z])\1{2,}", r"\1", kept)).strip()
 
 
-_MEANING = {normalised(phrase): meaning for meaning, phrases in PHRASES.items() for phrase in phrases}
+MEANINGS: dict[str, str] = {
+    normalised(phrase): meaning
+    for language in LANGUAGES
+    for meaning, phrases in wording(language).phrases.items()
+    for phrase in phrases
+}
+"""What a whole message means, by the phrases of every language's wording. `cancelar` alone cancels an order; it never
+unsubscribes."""
 
 
 def meaning(said: str) -> str:
     """stop, start, confirm or decline; empty for anything else."""
-    return _MEANING.get(normalised(said), "")
+    return MEANINGS.get(normalised(said), "")
 
 
 # -- outcomes ------------------------------------------------------------------------------------------------------
@@ -98,7 +77,11 @@ def confirm_outcome(order: Order, revision: str) -> Outcome:
     if order.confirmation == "declined":
         return Outcome("confirm_after_cancel", reply="cancelled_by_you", tell="wants an order back after cancelling it")
     if order.confirmation == "cancelled":
-        return Outcome("confirm_after_store_cancelled", reply="cancelled_by_store", tell="confirmed an order that the shop cancelled")
+        return Outcome(
+            "confirm_after_store_cancelled",
+            reply="cancelled_by_store",
+            tell="confirmed an order that the shop cancelled",
+        )
     if order.confirmation == "confirmed":
         return Outcome("already_confirmed", reply="already_confirmed")
     if order.dispatched:
@@ -121,7 +104,9 @@ def decline_outcome(order: Order, revision: str) -> Outcome:
     if order.fulfilment in ("delivered", "returning", "returned"):
         return Outcome("cancel_after_delivery", reply="already_delivered", tell="wants to cancel a delivered order")
     if order.dispatched:
-        return Outcome("cancel_after_dispatch", reply="too_late_to_cancel", tell="wants to cancel an order that is on its way")
+        return Outcome(
+            "cancel_after_dispatch", reply="too_late_to_cancel", tell="wants to cancel an order that is on its way"
+        )
     if order.confirmation == "not_needed":
         return Outcome("cancel_needs_person", tell="wants to cancel an order that needs no confirmation")
     if order.confirmation == "confirmed":
@@ -172,13 +157,21 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
         _said(session, desk, settled, message, contact, said)
     else:
         what = {"text": "wrote", "media": "sent a file", "unsupported": "sent something WhatsApp does not pass on"}
-        message.conversation.call_for_person(f"the customer {what.get(message.kind, 'sent a ' + message.kind)}", message.at)
+        message.conversation.call_for_person(
+            f"the customer {what.get(message.kind, 'sent a ' + message.kind)}", message.at
+        )
 
 
 def _tapped(
-    session: Session, desk: Desk, settled: Settled, message: Message, contact: ContactPoint, verb: str, order_id: int,
+    session: Session,
+    desk: Desk,
+    settled: Settled,
+    message: Message,
+    contact: ContactPoint,
+    verb: str,
+    order_id: int,
     detail: str,
-) -> None:  # fmt: skip
+) -> None:
     order = session.get(
         Order, order_id, options=[selectinload(Order.items), selectinload(Order.enrollments)], populate_existing=False
     )
@@ -189,9 +182,7 @@ def _tapped(
     _carry_out(session, desk, settled, message, order, DECISIONS[verb](order, detail), detail)
 
 
-def _said(
-    session: Session, desk: Desk, settled: Settled, message: Message, contact: ContactPoint, verb: str
-) -> None:
+def _said(session: Session, desk: Desk, settled: Settled, message: Message, contact: ContactPoint, verb: str) -> None:
     """Yes or no in words counts only while exactly one order of this person waits for an answer."""
     waiting = session.scalars(
         select(Order)
@@ -201,7 +192,9 @@ def _said(
     ).all()
     if len(waiting) != 1:
         why = "no order" if not waiting else "several orders"
-        message.conversation.call_for_person(f"the customer answered in words, but {why} waits for an answer", message.at)
+        message.conversation.call_for_person(
+            f"the customer answered in words, but {why} waits for an answer", message.at
+        )
         return
     order = waiting[0]
     message.order_id = order.id
@@ -234,7 +227,9 @@ def _answered_already(session: Session, order: Order, message: Message, outcome:
         return False
     since = message.at - DOUBLE_TAP
     recent = session.scalar(
-        select(Outbox.id).where(Outbox.order_id == order.id, Outbox.created_at > since, Outbox.kind == "message").limit(1)
+        select(Outbox.id)
+        .where(Outbox.order_id == order.id, Outbox.created_at > since, Outbox.kind == "message")
+        .limit(1)
     )
     return recent is not None
 
@@ -245,16 +240,30 @@ def _opt(session: Session, desk: Desk, message: Message, contact: ContactPoint, 
         contact, EVERYTHING, state, source="message", evidence=f"wrote “{message.text[:100]}”", at=message.at
     )
     if news:
-        answer(session, desk, message, "opted_out" if said == "stop" else "opted_in", because=f"the customer wrote {said}")
+        answer(
+            session, desk, message, "opted_out" if said == "stop" else "opted_in", because=f"the customer wrote {said}"
+        )
 
 
-def answer(session: Session, desk: Desk, message: Message, reply: str, *, because: str, order: Order | None = None) -> Touchpoint:
+def answer(
+    session: Session, desk: Desk, message: Message, reply: str, *, because: str, order: Order | None = None
+) -> Touchpoint:
     """One answer to one inbound message, through the same door as everything else."""
     touch = Touchpoint(
-        store_id=session.store_id, key=f"answer/{message.vendor_id}", journey="answer", step=reply, reply=reply,
-        message_class="service", free_only=True, answers=True, prompt=True, because=because, due_at=message.at,
-        stale_at=message.at + timedelta(hours=23), planned_at=session.now(),
-    )  # fmt: skip
+        store_id=session.store_id,
+        key=f"answer/{message.vendor_id}",
+        journey="answer",
+        step=reply,
+        reply=reply,
+        message_class="service",
+        free_only=True,
+        answers=True,
+        prompt=True,
+        because=because,
+        due_at=message.at,
+        stale_at=message.at + timedelta(hours=23),
+        planned_at=session.now(),
+    )
     touch.order, touch.contact = order, message.conversation.contact
     session.add(touch)
     send_now(session, desk, touch)

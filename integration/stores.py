@@ -1,7 +1,8 @@
 """Stores and their connections: who our tenants are, what opens their accounts, what they have decided.
 
 A `Store` is the tenant. A `Connection` is one store at one adapter, with sealed credentials and a health that people
-can read. `Policy` is what the merchant decided, over sensible defaults. A `Chore` is a due time for upkeep of a connection.
+can read. `Policy` is what the merchant decided, over sensible defaults. A `Chore` is a due time for upkeep of a
+connection.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ class Connection(Tenant, Base):
     adapter: Mapped[str] = mapped_column(String(32))
     account: Mapped[str] = mapped_column(String(255))
     alias: Mapped[str] = mapped_column(String(255), default="")
-    """Another name under which the vendor speaks of it, perhaps shared by several (a business account of many numbers)."""
+    """Another name under which the vendor speaks of it, perhaps shared by several (a business account of many
+    numbers).
+    """
     token_hash: Mapped[str | None] = mapped_column(String(64), default=None)
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary, default=None)
     state: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
@@ -283,7 +286,9 @@ def _reconnect(
 
 
 def uninstall(store: Store, at: datetime) -> bool:
-    """The merchant removed the app at `at`. False when the store was installed again since: a late notice changes nothing."""
+    """The merchant removed the app at `at`. False when the store was installed again since: a late notice changes
+    nothing.
+    """
     if store.installed_at > at:
         return False
     store.uninstalled_at = at
@@ -311,9 +316,7 @@ EVERY = {**STORE_CHORES, **CHANNEL_CHORES}
 
 def plan_chores(session: Session, connection: Connection, chores: Mapping[str, timedelta]) -> None:
     """Give a connection its chores, the first of each due at once."""
-    have = {
-        chore.name: chore for chore in session.scalars(select(Chore).where(Chore.connection_id == connection.id))
-    }
+    have = {chore.name: chore for chore in session.scalars(select(Chore).where(Chore.connection_id == connection.id))}
     for name in chores:
         if name in have:
             have[name].due_at, have[name].failures, have[name].leased_until = session.now(), 0, None

@@ -20,10 +20,11 @@ from .stores import Store
 from .values import Money
 
 STATUS_WORDS = {
-    "not_needed": "not needed", "awaiting": "waiting for an answer", "confirmed": "confirmed", "declined": "cancelled by the customer",
-    "expired": "no answer", "cancelled": "cancelled", "cod_due": "cash on delivery", "pending": "not paid yet",
-    "claimed": "payment claimed", "paid": "paid", "failed": "payment failed", "refunded": "refunded",
-    "partially_refunded": "partly refunded", "unfulfilled": "not sent yet", "booked": "handed over", "in_transit": "on its way",
+    "not_needed": "not needed", "awaiting": "waiting for an answer", "confirmed": "confirmed",
+    "declined": "cancelled by the customer", "expired": "no answer", "cancelled": "cancelled",
+    "cod_due": "cash on delivery", "pending": "not paid yet", "claimed": "payment claimed", "paid": "paid",
+    "failed": "payment failed", "refunded": "refunded", "partially_refunded": "partly refunded",
+    "unfulfilled": "not sent yet", "booked": "handed over", "in_transit": "on its way",
     "out_for_delivery": "out for delivery", "attempted": "delivery attempted", "ready_for_pickup": "ready for pickup",
     "delivered": "delivered", "returning": "coming back", "returned": "returned", "lost": "lost", "unknown": "unknown",
 }  # fmt: skip
@@ -40,7 +41,9 @@ _AXES = {"confirmation": "Confirmation", "payment": "Payment", "fulfilment": "De
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One line of a story. `kind` picks the picture: order, status, message, answer, silence, plan, store, parcel, money."""
+    """One line of a story. `kind` picks the picture: order, status, message, answer, silence, plan, store, parcel,
+    money.
+    """
 
     at: datetime
     kind: str
@@ -72,9 +75,7 @@ def tell(session: Session, order: Order) -> Story:
     moments += _transitions(session, order)
     moments += _payments(order)
     moments += _parcels(session, order)
-    touches = session.scalars(
-        select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)
-    ).all()
+    touches = session.scalars(select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)).all()
     messages = session.scalars(select(Message).where(Message.order_id == order.id)).all()
     by_touch = {message.touchpoint_id: message for message in messages if message.touchpoint_id is not None}
     for touch in touches:
@@ -94,14 +95,20 @@ def why(session: Session, order: Order, store: Store) -> list[str]:
     lines = [f"{order.name}: {summary(order)}"]
     for moment in (*told.past, *told.planned):
         when = moment.at.astimezone(store.zone).strftime("%d %b %H:%M")
-        lines.append(f"{when}  {'(planned) ' if moment.planned else ''}{moment.title}{f': {moment.detail}' if moment.detail else ''}")
+        said = f"{moment.title}: {moment.detail}" if moment.detail else moment.title
+        lines.append(f"{when}  {'(planned) ' if moment.planned else ''}{said}")
     return lines
 
 
 def summary(order: Order) -> str:
     """An order's three statuses in one line."""
-    parts = [STATUS_WORDS.get(getattr(order, axis), getattr(order, axis)) for axis in ("confirmation", "payment", "fulfilment")]
-    return f"confirmation {parts[0]}, {parts[1]}, {parts[2]}" + (f", on hold: {order.held.replace('_', ' ')}" if order.held else "")
+    parts = [
+        STATUS_WORDS.get(getattr(order, axis), getattr(order, axis))
+        for axis in ("confirmation", "payment", "fulfilment")
+    ]
+    return f"confirmation {parts[0]}, {parts[1]}, {parts[2]}" + (
+        f", on hold: {order.held.replace('_', ' ')}" if order.held else ""
+    )
 
 
 def _placed(order: Order) -> Moment:
@@ -120,33 +127,54 @@ def _transition(row: Transition) -> Moment:
     who = _WHO.get(row.cause, row.cause)
     detail = f"by {who}" + (f": {row.note}" if row.note else "")
     if not row.allowed:
-        return Moment(row.at, "status", f"{axis} stays {STATUS_WORDS.get(row.was, row.was)}",
-                      f"“{became}” was refused, it cannot follow; {detail}", "bad")  # fmt: skip
+        return Moment(
+            row.at,
+            "status",
+            f"{axis} stays {STATUS_WORDS.get(row.was, row.was)}",
+            f"“{became}” was refused, it cannot follow; {detail}",
+            "bad",
+        )
     if row.axis == "held":
         title = "Put on hold: " + row.became.replace("_", " ") if row.became else "No longer on hold"
         return Moment(row.at, "status", title, detail, "bad" if row.became else "good")
-    tone = {"confirmed": "good", "paid": "good", "delivered": "good", "declined": "bad", "cancelled": "bad",
-            "expired": "bad", "failed": "bad", "awaiting": "wait"}.get(row.became, "")  # fmt: skip
+    tone = {
+        "confirmed": "good",
+        "paid": "good",
+        "delivered": "good",
+        "declined": "bad",
+        "cancelled": "bad",
+        "expired": "bad",
+        "failed": "bad",
+        "awaiting": "wait",
+    }.get(row.became, "")
     return Moment(row.at, "status", f"{axis}: {became}", detail, tone)
 
 
 def _payments(order: Order) -> list[Moment]:
     return [
-        Moment(p.at, "money", f"{p.source.capitalize()} says: {STATUS_WORDS.get(p.status, p.status)}",
-               (Money(p.amount, p.currency).shown("en") if p.amount is not None and p.currency else "")
-               + (f" ({p.raw_status})" if p.raw_status else ""))
+        Moment(
+            p.at,
+            "money",
+            f"{p.source.capitalize()} says: {STATUS_WORDS.get(p.status, p.status)}",
+            (Money(p.amount, p.currency).shown("en") if p.amount is not None and p.currency else "")
+            + (f" ({p.raw_status})" if p.raw_status else ""),
+        )
         for p in order.payments
-    ]  # fmt: skip
+    ]
 
 
 def _parcels(session: Session, order: Order) -> list[Moment]:
     rows = session.scalars(select(Shipment).where(Shipment.order_id == order.id))
     return [
-        Moment(scan.occurred_at, "parcel", f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
-               ", ".join(filter(None, (s.courier, scan.raw_text or scan.raw_code, scan.location))))
+        Moment(
+            scan.occurred_at,
+            "parcel",
+            f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
+            ", ".join(filter(None, (s.courier, scan.raw_text or scan.raw_code, scan.location))),
+        )
         for s in rows
         for scan in s.events
-    ]  # fmt: skip
+    ]
 
 
 def _touchpoint(touch: Touchpoint, message: Message | None) -> Moment:
@@ -161,17 +189,30 @@ def _touchpoint(touch: Touchpoint, message: Message | None) -> Moment:
         waits = f"waits: {touch.sentence}" if touch.reason else because
         return Moment(touch.due_at, "plan", label, waits, "wait", checks=checks, planned=True)
     if touch.state in ("skipped", "cancelled"):
-        return Moment(touch.settled_at or touch.due_at, "silence", f"Not sent: {label}", touch.sentence, "", checks=checks)
+        return Moment(
+            touch.settled_at or touch.due_at, "silence", f"Not sent: {label}", touch.sentence, "", checks=checks
+        )
     if touch.action != "message":
         return Moment(at, "status", label, touch.sentence)
     if touch.state == "failed":
         return Moment(at, "message", f"Failed: {label}", touch.sentence, "bad", words, choices, checks, language)
     if touch.state == "unknown":
-        return Moment(at, "message", f"Outcome unknown: {label}", touch.sentence, "wait", words, choices, checks, language)
+        return Moment(
+            at, "message", f"Outcome unknown: {label}", touch.sentence, "wait", words, choices, checks, language
+        )
     status = message.status if message is not None else "sent"
     form = f"template {message.template}" if message is not None and message.template else "free form"
-    return Moment(at, "message", label, f"{status}, {form}, {because}".rstrip(", "), "good" if status in ("delivered", "read") else "",
-                  words, choices, checks, language)  # fmt: skip
+    return Moment(
+        at,
+        "message",
+        label,
+        f"{status}, {form}, {because}".rstrip(", "),
+        "good" if status in ("delivered", "read") else "",
+        words,
+        choices,
+        checks,
+        language,
+    )
 
 
 def _label(touch: Touchpoint) -> str:
@@ -190,10 +231,14 @@ def _inbound(message: Message) -> Moment:
 def _not_begun(session: Session, order: Order) -> list[Moment]:
     rows = session.scalars(select(Enrollment).where(Enrollment.order_id == order.id, Enrollment.state == "off"))
     return [
-        Moment(e.ended_at or e.began_at, "silence", f"Not sent: {JOURNEYS[e.journey].label if e.journey in JOURNEYS else e.journey}",
-               e.sentence)
+        Moment(
+            e.ended_at or e.began_at,
+            "silence",
+            f"Not sent: {JOURNEYS[e.journey].label if e.journey in JOURNEYS else e.journey}",
+            e.sentence,
+        )
         for e in rows
-    ]  # fmt: skip
+    ]
 
 
 def _write_backs(session: Session, order: Order) -> list[Moment]:
@@ -206,6 +251,7 @@ def _write_back(row: Outbox) -> Moment:
     if row.state == "sent":
         return Moment(row.settled_at or row.created_at, "store", f"The store was told: {outcome}", row.sentence, "good")
     if row.state == "failed":
-        return Moment(row.settled_at or row.created_at, "store", f"The store could not be told: {outcome}", row.sentence, "bad")
+        return Moment(
+            row.settled_at or row.created_at, "store", f"The store could not be told: {outcome}", row.sentence, "bad"
+        )
     return Moment(row.due_at, "store", f"The store will be told: {outcome}", row.sentence, "wait")
-

@@ -17,11 +17,11 @@ from .access import live_connection, open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
 from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
+from .events import OrderChanged, OrderRemoved
 from .groupcommit import insert_ignoring
 from .house import House
-from .ingest import WebhookDelivery, delivery_row
+from .ingest import DELIVERIES, delivery_row
 from .orders import Book, Order, apply_removed, is_news
-from .events import OrderChanged, OrderRemoved
 from .ports import Account, TemplateSeen, WatchesWebhooks
 from .stores import EVERY, Chore, Connection, Store
 from .values import LANGUAGES
@@ -117,10 +117,22 @@ def reconcile(house: House, store_id: int, connection_id: int) -> str:
         found += 1
         facts = [fact for fact in adapter.parse(request) if isinstance(fact, OrderChanged)]
         newest = max(filter(None, (newest, *(fact.occurred_at for fact in facts))), default=newest)
-        rows.append((facts, delivery_row(
-            room, name, adapter, request, store_id=store_id, connection_id=connection_id, account=account_name,
-            source="poll", at=house.clock.now(),
-        )))  # fmt: skip
+        rows.append(
+            (
+                facts,
+                delivery_row(
+                    room,
+                    name,
+                    adapter,
+                    request,
+                    store_id=store_id,
+                    connection_id=connection_id,
+                    account=account_name,
+                    source="poll",
+                    at=house.clock.now(),
+                ),
+            )
+        )
         if len(rows) >= 100:
             missed += _post(house, store_id, rows)
             rows = []
@@ -139,7 +151,7 @@ def _post(house: House, store_id: int, rows: list[tuple[list[OrderChanged], dict
         book.fetch([fact for facts, _ in rows for fact in facts])
         news = [row for facts, row in rows if not facts or any(is_news(book, fact) for fact in facts)]
     if news:
-        insert_ignoring(house.db, WebhookDelivery.__table__, news)  # type: ignore[arg-type]
+        insert_ignoring(house.db, DELIVERIES, news)
         house.ring("process", store_id)
     return len(news)
 
@@ -153,10 +165,12 @@ def absent(house: House, store_id: int, connection_id: int) -> str:
         recent = session.now() - BACKFILL
         open_ = session.scalars(
             select(Order.external_id).where(
-                Order.placed_at > recent, Order.removed_at.is_(None),
-                Order.fulfilment.in_(("unfulfilled", "booked")), Order.cancelled_at.is_(None),
+                Order.placed_at > recent,
+                Order.removed_at.is_(None),
+                Order.fulfilment.in_(("unfulfilled", "booked")),
+                Order.cancelled_at.is_(None),
             )
-        ).all()  # fmt: skip
+        ).all()
     gone = set(adapter.absent_orders(account, open_)) if open_ else set()
     if gone:
         with house.db.lane(store_id) as session:
@@ -243,9 +257,14 @@ def _keep_templates(
             template = known.get((name, code))
             if template is None:
                 template = Template(
-                    store_id=session.store_id, connection_id=connection_id, key=key, language=language, name=name,
-                    code=code, wanted=wanted,
-                )  # fmt: skip
+                    store_id=session.store_id,
+                    connection_id=connection_id,
+                    key=key,
+                    language=language,
+                    name=name,
+                    code=code,
+                    wanted=wanted,
+                )
                 session.add(template)
             if (seen := held.get((name, code))) is not None:
                 template.vendor_id, template.status = seen.vendor_id, seen.status

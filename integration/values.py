@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 import phonenumbers
 from babel import Locale, UnknownLocaleError
@@ -44,17 +45,33 @@ class Money:
         return cls(value, code)
 
     def shown(self, language: str) -> str:
-        """As people of that language write it: `Rs 9,448`, `₹9,448.00`. Whole amounts lose their zeros."""
+        """As people of that language write it where the currency is at home: `Rs 9,448`, `$ 1.250`, `R$ 89,90`."""
         whole = self.amount == self.amount.to_integral_value()
-        locale = _BABEL.get(language, "en")
-        text = format_currency(self.amount, self.currency, locale=locale, currency_digits=not whole,
-                               format=None if not whole else _whole_pattern(locale))  # fmt: skip
-        return text.replace("\N{RIGHT-TO-LEFT MARK}", "").replace("\N{LEFT-TO-RIGHT MARK}", "").replace("\xa0", " ")
+        locale = _money_locale(language, self.currency)
+        pattern = _pattern(locale, whole)
+        text = format_currency(self.amount, self.currency, locale=locale, format=pattern, currency_digits=False)
+        return " ".join(text.replace("\N{RIGHT-TO-LEFT MARK}", "").replace("\N{LEFT-TO-RIGHT MARK}", "").split())
 
 
-def _whole_pattern(locale: str) -> str:
-    pattern: str = Locale.parse(locale).currency_formats["standard"].pattern
-    return re.sub(r"\.0+", "", pattern)
+_HOME = {"PKR": "PK", "INR": "IN", "MXN": "MX", "BRL": "BR", "COP": "CO", "ARS": "AR", "CLP": "CL", "PEN": "PE", "USD": "US"}
+"""Where a currency is at home, and so written by its own short sign."""
+
+
+@cache
+def _money_locale(language: str, currency: str) -> Locale:
+    base = _BABEL.get(language, "en").split("_")[0]
+    try:
+        return Locale.parse(f"{base}_{_HOME[currency]}")
+    except (KeyError, ValueError, UnknownLocaleError):
+        return Locale.parse(_BABEL.get(language, "en"))
+
+
+@cache
+def _pattern(locale: Locale, whole: bool) -> str:
+    """The locale's own pattern, with the sign set apart from the digits, and without decimals for whole amounts."""
+    pattern: str = locale.currency_formats["standard"].pattern.split(";")[0]
+    pattern = re.sub(r"\s*¤\s*", "¤ ", pattern) if pattern.lstrip("\u200e\u200f").startswith("¤") else pattern
+    return re.sub(r"\.0+", "", pattern) if whole else pattern
 
 
 def babel_locale(language: str) -> str:

@@ -1,7 +1,7 @@
 """Flask: install, webhooks, the merchant's pages. `application` is what a WSGI server starts.
 
-`/webhooks/*` is answered by a small callable in front of Flask (see webhooks.py); everything else is ordinary Flask, one
-blueprint a file.
+`/webhooks/*` is answered by a small callable in front of Flask (see webhooks.py); everything else is ordinary Flask,
+one blueprint a file.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
-from flask import Flask, Response, render_template, request
+from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 import worker
 from adapters import build_house
@@ -35,9 +36,13 @@ def create_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     settings = house.settings
     app.secret_key = settings.secret_key
     app.config.update(
-        SESSION_COOKIE_NAME="dastak", SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.secure, MAX_CONTENT_LENGTH=1024 * 1024, PERMANENT_SESSION_LIFETIME=30 * 86_400,
-    )  # fmt: skip
+        SESSION_COOKIE_NAME="dastak",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.secure,
+        MAX_CONTENT_LENGTH=1024 * 1024,
+        PERMANENT_SESSION_LIFETIME=30 * 86_400,
+    )
     app.extensions["house"] = house
     app.extensions["mailroom"] = mailroom
     for part in (health, install, setup, channels, orders, journeys):
@@ -81,9 +86,9 @@ def create_cli_app() -> Flask:
 
 def _errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
-    def _http(fault: HTTPException) -> tuple[str, int] | Response:
-        if fault.response is not None:
-            return Response(fault.response.get_data(), fault.response.status_code)
+    def _http(fault: HTTPException) -> tuple[str, int] | WerkzeugResponse:
+        if fault.code is not None and fault.code < 400:
+            return fault.get_response()
         return _page(fault.code or 500, fault.description or "")
 
     @app.errorhandler(ConfigurationError)

@@ -124,7 +124,7 @@ def _bounce(adapter: Embedded) -> AnyResponse:
     if request.path == url_for("setup.bounce"):
         abort(400, "This page was opened without the platform around it.")
     here = f"{house().settings.public_url}{request.path}?{urlencode(kept)}"
-    return redirect(url_for("setup.bounce", **{**kept, adapter.reload_parameter: here}))
+    return redirect(f"{url_for('setup.bounce')}?{urlencode({**kept, adapter.reload_parameter: here})}")
 
 
 # -- forms ---------------------------------------------------------------------------------------------------------
@@ -165,7 +165,8 @@ def guard(app: Flask) -> None:
         scripts = " ".join(sorted(_script_origins()))
         response.headers.setdefault(
             "Content-Security-Policy",
-            f"default-src 'self'; script-src 'self' {scripts}; connect-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+            f"default-src 'self'; script-src 'self' {scripts}; connect-src 'self' {scripts}; "
+            f"style-src 'self' 'unsafe-inline'; "
             f"img-src 'self' data: https:; font-src 'self' data: https:; object-src 'none'; base-uri 'self'; "
             f"form-action 'self' https: {' '.join(house().settings.trusted_store_origins)}; frame-ancestors {frame}",
         )
@@ -177,7 +178,9 @@ def guard(app: Flask) -> None:
 
 
 def _script_origins() -> set[str]:
-    urls = [value for _, a in platforms() for key, value in a.page_head().items() if not key.startswith("key") and value]
+    urls = [
+        value for _, a in platforms() for key, value in a.page_head().items() if not key.startswith("key") and value
+    ]
     return {f"{urlsplit(u).scheme}://{urlsplit(u).netloc}" for u in urls}
 
 

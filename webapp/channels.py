@@ -75,10 +75,16 @@ def _connect(name: str, adapter: Any, credentials: dict[str, str]) -> None:
     adapter.subscribe(account)
     with here.db.operator_writing() as session:
         connection = connect(
-            session, store_id=merchant().store_id, room="channels", adapter=name, account=account.name,
-            alias=alias, credentials=credentials, vault=here.vault,
+            session,
+            store_id=merchant().store_id,
+            room="channels",
+            adapter=name,
+            account=account.name,
+            alias=alias,
+            credentials=credentials,
+            vault=here.vault,
             state={"number": seen.number, "name": seen.name, "rate": seen.rate, "quality": seen.quality, **seen.facts},
-        )  # fmt: skip
+        )
         if not seen.healthy:
             connection.broke(seen.sentence)
     here.ring("chores", merchant().store_id)
@@ -104,15 +110,27 @@ def test_message(name: str) -> Any:
         if number is None:
             fault = "That is no phone number we could reach. Write it with its country code, such as +92 300 1234567."
             return _show(422, fault=fault, at="test")
-        contact = contact_for_phone(session, number) or new_contact(session, phone=number, name="", country=store.country)
+        contact = contact_for_phone(session, number) or new_contact(
+            session, phone=number, name="", country=store.country
+        )
         session.flush()
-        record_consent(contact, UTILITY, GRANTED, source="merchant", evidence="test message asked for in the app", at=session.now())
+        record_consent(
+            contact, UTILITY, GRANTED, source="merchant", evidence="test message asked for in the app", at=session.now()
+        )
         stamp = f"{session.now().timestamp():.3f}"
         touch = Touchpoint(
-            store_id=store.id, key=f"test/{stamp}", journey="test", step="connection test", template="connection_test",
-            message_class=UTILITY, critical=False, prompt=True, because="you asked for a test message",
-            due_at=session.now(), planned_at=session.now(),
-        )  # fmt: skip
+            store_id=store.id,
+            key=f"test/{stamp}",
+            journey="test",
+            step="connection test",
+            template="connection_test",
+            message_class=UTILITY,
+            critical=False,
+            prompt=True,
+            because="you asked for a test message",
+            due_at=session.now(),
+            planned_at=session.now(),
+        )
         touch.contact = contact
         session.add(touch)
         send_now(session, Desk(session, store), touch)
@@ -138,18 +156,37 @@ def _show(status: int = 200, **values: Any) -> Any:
     with house().db.read(merchant().store_id) as session:
         store = session.get_one(Store, merchant().store_id)
         connection = live_connection(session, "channels")
-        held = session.scalars(select(Template).where(Template.connection_id == connection.id)).all() if connection else []
+        held = (
+            session.scalars(select(Template).where(Template.connection_id == connection.id)).all() if connection else []
+        )
         test = None
         if request.args.get("test", "").isdigit():
             test = session.get(Touchpoint, int(request.args["test"]))
         table = [
-            (key, preview(key, "en", store)[0], [(language, next((t for t in held if t.key == key and t.language == language), None))
-                                                 for language in LANGUAGES])
+            (
+                key,
+                preview(key, "en", store)[0],
+                [
+                    (language, next((t for t in held if t.key == key and t.language == language), None))
+                    for language in LANGUAGES
+                ],
+            )
             for key in TEMPLATES
-        ]  # fmt: skip
+        ]
         signup = getattr(adapter, "signup_config", "") if isinstance(adapter, SignsUpByCode) else ""
         return page(
-            "channel.html", status, name=name, label=adapter.label, fields=adapter.credentials, connection=connection,
-            store=store, table=table, languages=LANGUAGE_NAMES, rtl=RIGHT_TO_LEFT, test=test, signup=signup,
-            done=request.args.get("done", ""), **{"fault": "", "given": {}, "at": "", **values},
-        )  # fmt: skip
+            "channel.html",
+            status,
+            name=name,
+            label=adapter.label,
+            fields=adapter.credentials,
+            connection=connection,
+            store=store,
+            table=table,
+            languages=LANGUAGE_NAMES,
+            rtl=RIGHT_TO_LEFT,
+            test=test,
+            signup=signup,
+            done=request.args.get("done", ""),
+            **{"fault": "", "given": {}, "at": "", **values},
+        )

@@ -50,15 +50,31 @@ def register(app: Flask) -> None:
     def stores(as_json: bool) -> None:
         """Every store and what it is connected to."""
         with _house().db.operator() as session:
-            rows = [
-                {"id": s.id, "name": s.name, "active": s.active, "orders": session.scalar(
-                    select(func.count()).select_from(Order).where(Order.store_id == s.id)),
-                 "connections": [{"room": c.room, "adapter": c.adapter, "account": c.account, "health": c.health,
-                                  "sentence": c.sentence} for c in s.connections if c.removed_at is None]}
+            rows: list[dict[str, Any]] = [
+                {
+                    "id": s.id,
+                    "name": s.name,
+                    "active": s.active,
+                    "orders": session.scalar(select(func.count()).select_from(Order).where(Order.store_id == s.id)),
+                    "connections": [
+                        {
+                            "room": c.room,
+                            "adapter": c.adapter,
+                            "account": c.account,
+                            "health": c.health,
+                            "sentence": c.sentence,
+                        }
+                        for c in s.connections
+                        if c.removed_at is None
+                    ],
+                }
                 for s in session.scalars(select(Store).order_by(Store.id))
-            ]  # fmt: skip
-        lines = [f"{r['id']:>4}  {r['name']}  ({'active' if r['active'] else 'removed'}, {r['orders']} orders)  "
-                 + ", ".join(f"{c['adapter']}: {c['health']}" for c in r["connections"]) for r in rows]  # fmt: skip
+            ]
+        lines = [
+            f"{r['id']:>4}  {r['name']}  ({'active' if r['active'] else 'removed'}, {r['orders']} orders)  "
+            + ", ".join(f"{c['adapter']}: {c['health']}" for c in r["connections"])
+            for r in rows
+        ]
         _say(as_json, rows, lines or ["no store is installed yet"])
 
     @app.cli.command("why")
@@ -73,11 +89,24 @@ def register(app: Flask) -> None:
             assert found is not None
             told = tell(session, found)
             value = {
-                "order": found.name, "store": store_id, "confirmation": found.confirmation, "payment": found.payment,
-                "fulfilment": found.fulfilment, "held": found.held,
-                "story": [{"at": m.at, "kind": m.kind, "title": m.title, "detail": m.detail, "planned": m.planned,
-                           "checks": list(m.checks)} for m in (*told.past, *told.planned)],
-            }  # fmt: skip
+                "order": found.name,
+                "store": store_id,
+                "confirmation": found.confirmation,
+                "payment": found.payment,
+                "fulfilment": found.fulfilment,
+                "held": found.held,
+                "story": [
+                    {
+                        "at": m.at,
+                        "kind": m.kind,
+                        "title": m.title,
+                        "detail": m.detail,
+                        "planned": m.planned,
+                        "checks": list(m.checks),
+                    }
+                    for m in (*told.past, *told.planned)
+                ],
+            }
             lines = why(session, found, session.get_one(Store, store_id))
         _say(as_json, value, lines)
 
@@ -114,10 +143,14 @@ def register(app: Flask) -> None:
         with _house().db.lane(store) as session:
             if session.get(Store, store) is None:
                 raise click.ClickException(f"there is no store {store}")
-            privacy.record(session, PrivacyRequested(kind="erase_customer", phone=phone, email=email, occurred_at=session.now()))
+            privacy.record(
+                session, PrivacyRequested(kind="erase_customer", phone=phone, email=email, occurred_at=session.now())
+            )
             session.flush()
             privacy.meet_requests(session)
-            done = session.scalars(select(privacy.PrivacyRequest).order_by(privacy.PrivacyRequest.id.desc()).limit(1)).one()
+            done = session.scalars(
+                select(privacy.PrivacyRequest).order_by(privacy.PrivacyRequest.id.desc()).limit(1)
+            ).one()
             sentence = done.sentence
         _say(as_json, {"store": store, "done": sentence}, [sentence])
 
@@ -138,16 +171,23 @@ def _ills(house: House) -> list[str]:
     ills = []
     with house.db.operator() as session:
         now = session.now()
-        for c in session.scalars(select(Connection).where(Connection.health == "broken", Connection.removed_at.is_(None))):
+        for c in session.scalars(
+            select(Connection).where(Connection.health == "broken", Connection.removed_at.is_(None))
+        ):
             if c.store.active:
                 ills.append(f"store {c.store_id}: {c.adapter} is broken: {c.sentence}")
-        states = dict(session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state)).all())  # type: ignore[arg-type]
+        states = dict(
+            session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state)).all()
+        )
         for state in ("not_understood", "failed"):
             if states.get(state):
                 ills.append(f"{states[state]} stored requests are {state.replace('_', ' ')}; see `replay`")
-        oldest = session.scalar(select(func.min(WebhookDelivery.received_at)).where(WebhookDelivery.state == "received"))
+        oldest = session.scalar(
+            select(func.min(WebhookDelivery.received_at)).where(WebhookDelivery.state == "received")
+        )
         if oldest is not None and (now - oldest).total_seconds() > 60:
-            ills.append(f"the oldest unprocessed request has waited {(now - oldest).total_seconds():.0f} s: is a worker running?")
+            waited = (now - oldest).total_seconds()
+            ills.append(f"the oldest unprocessed request has waited {waited:.0f} s: is a worker running?")
         unknown = session.scalar(select(func.count()).select_from(Outbox).where(Outbox.state == "unknown"))
         if unknown:
             ills.append(f"{unknown} messages have an unknown outcome and wait for evidence")

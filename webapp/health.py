@@ -40,7 +40,9 @@ def ready() -> tuple[Response, int]:
 
 @pages.get("/metrics")
 def metrics() -> Response:
-    """For Prometheus, with the token of METRICS_TOKEN. Read from the database, so any one process tells the whole state."""
+    """For Prometheus, with the token of METRICS_TOKEN. Read from the database, so any one process tells the whole
+    state.
+    """
     expected = house().settings.metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not expected or not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
@@ -58,17 +60,22 @@ class _State(Collector):
         with self._house.db.operator() as session:
             deliveries = GaugeMetricFamily("dastak_deliveries", "Stored requests by state", labels=["adapter", "state"])
             rows = session.execute(
-                select(WebhookDelivery.adapter, WebhookDelivery.state, func.count())
-                .group_by(WebhookDelivery.adapter, WebhookDelivery.state)
-            )  # fmt: skip
+                select(WebhookDelivery.adapter, WebhookDelivery.state, func.count()).group_by(
+                    WebhookDelivery.adapter, WebhookDelivery.state
+                )
+            )
             for adapter, state, count in rows:
                 deliveries.add_metric([adapter, state], count)
-            outbox = GaugeMetricFamily("dastak_outbox", "What is meant to leave, by kind and state", labels=["kind", "state"])
+            outbox = GaugeMetricFamily(
+                "dastak_outbox", "What is meant to leave, by kind and state", labels=["kind", "state"]
+            )
             for kind, state, count in session.execute(
                 select(Outbox.kind, Outbox.state, func.count()).group_by(Outbox.kind, Outbox.state)
             ):
                 outbox.add_metric([kind, state], count)
-            oldest = session.scalar(select(func.min(WebhookDelivery.received_at)).where(WebhookDelivery.state == "received"))
+            oldest = session.scalar(
+                select(func.min(WebhookDelivery.received_at)).where(WebhookDelivery.state == "received")
+            )
             waiting = session.scalar(select(func.min(Outbox.due_at)).where(Outbox.state == "queued"))
             broken = session.scalar(select(func.count()).select_from(Connection).where(Connection.health == "broken"))
             now = session.now()
@@ -79,4 +86,10 @@ class _State(Collector):
         room = mailroom()
         for outcome, count in (room.counts if room is not None else {}).items():
             counted.add_metric([outcome], count)
-        return [deliveries, outbox, age, GaugeMetricFamily("dastak_broken_connections", "Connections that need somebody", broken or 0), counted]
+        return [
+            deliveries,
+            outbox,
+            age,
+            GaugeMetricFamily("dastak_broken_connections", "Connections that need somebody", broken or 0),
+            counted,
+        ]

@@ -79,22 +79,42 @@ def keys(name: str, token: str) -> Response:
 
 @pages.get("/<name>/return")
 def back(name: str) -> Any:
-    """The merchant is back from the approval page: only now, in the browser that began, do parked keys become a connection."""
+    """The merchant is back from the approval page: only now, in the browser that began, do parked keys become a
+    connection.
+    """
     adapter = _adapter(name)
     if not isinstance(adapter, InstallsByApproval):
         abort(404)
     if request.args.get("success") != "1":
-        return page("install.html", 422, name=name, label=adapter.label, store_url="",
-                    fault="The connection was declined in the store. Nothing was changed.")  # fmt: skip
+        return page(
+            "install.html",
+            422,
+            name=name,
+            label=adapter.label,
+            store_url="",
+            fault="The connection was declined in the store. Nothing was changed.",
+        )
     with house().db.operator() as looking:
         attempt = attempts.of_browser(looking, name, request.args.get("user_id", ""), session.get("attempt", ""))
     if attempt is None:
-        return page("install.html", 403, name=name, label=adapter.label, store_url="",
-                    fault="This connection was begun in another browser, or too long ago. Begin it here.")  # fmt: skip
+        return page(
+            "install.html",
+            403,
+            name=name,
+            label=adapter.label,
+            store_url="",
+            fault="This connection was begun in another browser, or too long ago. Begin it here.",
+        )
     if attempt.sealed is None:
-        return page("install.html", 409, name=name, label=adapter.label, store_url=attempt.account,
-                    fault="The store has not handed over its keys. Its host may block outgoing requests; "
-                    "try again, or enter the keys by hand.")  # fmt: skip
+        return page(
+            "install.html",
+            409,
+            name=name,
+            label=adapter.label,
+            store_url=attempt.account,
+            fault="The store has not handed over its keys. Its host may block outgoing requests; "
+            "try again, or enter the keys by hand.",
+        )
     grant = Grant(house().vault.open(attempt.sealed))
     return _finish(name, adapter, attempt.account, grant, attempt.id)
 
@@ -111,7 +131,9 @@ def by_hand(name: str) -> Any:
     try:
         return _finish(name, adapter, adapter.find_store(given), Grant(credentials), None)
     except (ConfigurationError, PermanentError) as fault:
-        return page("install.html", 422, name=name, label=adapter.label, store_url=given, fault=str(fault), by_hand=True)
+        return page(
+            "install.html", 422, name=name, label=adapter.label, store_url=given, fault=str(fault), by_hand=True
+        )
 
 
 def _finish(name: str, adapter: Any, account: str, grant: Grant, attempt_id: int | None) -> AnyResponse:
@@ -135,7 +157,10 @@ def finish(name: str) -> AnyResponse:
         abort(404)
     state, expected = request.args.get("state", ""), session.pop("oauth_state", "")
     if not expected or not secrets.compare_digest(state.encode("utf-8", "replace"), expected.encode()):
-        abort(403, "This installation was begun in another browser, or too long ago. Start it again from the store's admin.")
+        abort(
+            403,
+            "This installation was begun in another browser, or too long ago. Start it again from the store's admin.",
+        )
     try:
         account, grant = adapter.finish_install(request.args.to_dict())
     except InvalidSignature as fault:

@@ -56,9 +56,14 @@ def admit(house: House, name: str, account: str, grant: Grant) -> int:
     profile = adapter.profile(Account(account, credentials, grant.state))
     with house.db.operator_writing() as session:
         store = install(
-            session, adapter=name, profile=profile, credentials=credentials, state=grant.state, vault=house.vault,
+            session,
+            adapter=name,
+            profile=profile,
+            credentials=credentials,
+            state=grant.state,
+            vault=house.vault,
             token_hash=token_hash(token) if token else None,
-        )  # fmt: skip
+        )
         store_id = store.id
         for connection in store.connections:
             connection.refreshing_until = None
@@ -76,4 +81,6 @@ def _working(house: House, name: str, account: str) -> int | None:
 
 def _connection(house: House, name: str, account: str) -> Connection | None:
     with house.db.operator() as session:
-        return session.scalars(select(Connection).where(Connection.adapter == name, Connection.account == account)).first()
+        return session.scalars(
+            select(Connection).where(Connection.adapter == name, Connection.account == account)
+        ).first()

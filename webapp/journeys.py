@@ -100,15 +100,28 @@ def _show(status: int = 200, fault: str = "") -> Any:
         settled = Settled(session, store)
         language = _language() or store.policy.language
         shown = [
-            (journey, settled.enabled(journey),
-             [(step, _when(step.after), preview(step.template, language, store) if step.template else None)
-              for step in settled.steps(journey)])
+            (
+                journey,
+                settled.enabled(journey),
+                [
+                    (step, _when(step.after), preview(step.template, language, store) if step.template else None)
+                    for step in settled.steps(journey)
+                ],
+            )
             for journey in JOURNEYS.values()
-        ]  # fmt: skip
+        ]
         return page(
-            "journeys.html", status, store=store, policy=store.policy, journeys=shown, language=language,
-            languages=LANGUAGE_NAMES, rtl=RIGHT_TO_LEFT, fault=fault, done=request.args.get("done", ""),
-        )  # fmt: skip
+            "journeys.html",
+            status,
+            store=store,
+            policy=store.policy,
+            journeys=shown,
+            language=language,
+            languages=LANGUAGE_NAMES,
+            rtl=RIGHT_TO_LEFT,
+            fault=fault,
+            done=request.args.get("done", ""),
+        )
 
 
 def _when(after: timedelta) -> str:

@@ -51,17 +51,30 @@ def listing() -> Any:
             query = query.where(VIEWS[view][1])
         if search:
             named = search.lstrip("#")
-            query = query.where(or_(Order.name.in_((named, f"#{named}")), Order.external_id == named,
-                                    func.lower(Order.customer_name).contains(search.lower(), autoescape=True)))  # fmt: skip
+            query = query.where(
+                or_(
+                    Order.name.in_((named, f"#{named}")),
+                    Order.external_id == named,
+                    func.lower(Order.customer_name).contains(search.lower(), autoescape=True),
+                )
+            )
         if before.isdigit() and len(before) < 19:
             query = query.where(Order.id < int(before))
         rows = session.scalars(query).all()
-        counts = dict(session.execute(select(Order.confirmation, func.count()).group_by(Order.confirmation)).all())  # type: ignore[arg-type]
+        counts = dict(session.execute(select(Order.confirmation, func.count()).group_by(Order.confirmation)).all())
         return page(
-            "orders.html", store=store, orders=rows[:PER_PAGE], more=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
-            views=VIEWS, view=view, search=search, words=STATUS_WORDS, tones=TONES, total=sum(counts.values()),
+            "orders.html",
+            store=store,
+            orders=rows[:PER_PAGE],
+            more=rows[PER_PAGE - 1].id if len(rows) > PER_PAGE else None,
+            views=VIEWS,
+            view=view,
+            search=search,
+            words=STATUS_WORDS,
+            tones=TONES,
+            total=sum(counts.values()),
             counts={"awaiting": counts.get("awaiting", 0), "no_answer": counts.get("expired", 0)},
-        )  # fmt: skip
+        )
 
 
 @pages.get("/<int:order_id>")
@@ -77,10 +90,19 @@ def show(order_id: int) -> Any:
             talk = session.scalar(select(Conversation).where(Conversation.contact_point_id == order.contact_point_id))
         language = language_for(order, store.policy)
         return page(
-            "order.html", store=store, order=order, story=tell(session, order), words=STATUS_WORDS, tones=TONES,
-            address=address_of(order), talk=talk, language=LANGUAGE_NAMES.get(language, language), rtl=RIGHT_TO_LEFT,
-            zone=zone_of(order.contact, store), now=session.now(),
-        )  # fmt: skip
+            "order.html",
+            store=store,
+            order=order,
+            story=tell(session, order),
+            words=STATUS_WORDS,
+            tones=TONES,
+            address=address_of(order),
+            talk=talk,
+            language=LANGUAGE_NAMES.get(language, language),
+            rtl=RIGHT_TO_LEFT,
+            zone=zone_of(order.contact, store),
+            now=session.now(),
+        )
 
 
 @pages.post("/<int:order_id>/seen")

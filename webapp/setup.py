@@ -1,4 +1,6 @@
-"""/app: the setup that ticks itself from data, what needs a look, and what went out and did not; / for everybody else."""
+"""/app: the setup that ticks itself from data, what needs a look, and what went out and did not; / for everybody
+else.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,13 @@ def home() -> Any:
         store = session.get_one(Store, here.store_id)
         steps = _steps(session, store)
         return page(
-            "home.html", store=store, steps=steps, done=sum(step.done for step in steps),
-            concerns=_concerns(session, store), today=_today(session),
-        )  # fmt: skip
+            "home.html",
+            store=store,
+            steps=steps,
+            done=sum(step.done for step in steps),
+            concerns=_concerns(session, store),
+            today=_today(session),
+        )
 
 
 @pages.post("/app/check")
@@ -96,31 +102,68 @@ def _steps(session: Session, store: Store) -> list[Step]:
     shop, channel = store.connection("stores"), store.connection("channels")
     approved, submitted = _templates(session, channel.id if channel is not None else 0)
     languages = len({t.language for t in approved})
-    tested = session.scalar(select(Touchpoint.id).where(Touchpoint.journey == "test", Touchpoint.state == "sent").limit(1))
+    tested = session.scalar(
+        select(Touchpoint.id).where(Touchpoint.journey == "test", Touchpoint.state == "sent").limit(1)
+    )
     settled = Settled(session, store)
     running = [journey.label for journey in JOURNEYS.values() if settled.enabled(journey)]
     first = session.scalars(select(Order).order_by(Order.id).limit(1)).first()
     said = session.scalar(
-        select(Message.id).where(Message.sender == "us", Message.order_id.is_not(None), Message.accepted_at.is_not(None)).limit(1)
+        select(Message.id)
+        .where(Message.sender == "us", Message.order_id.is_not(None), Message.accepted_at.is_not(None))
+        .limit(1)
     )
     return [
-        Step(shop is not None and shop.health != "broken", "Your store is connected",
-             shop.sentence if shop is not None and shop.sentence else store.name),
-        Step(channel is not None and channel.health != "broken", "Your WhatsApp number is connected",
-             _number(channel), _channel_page(), "Connect WhatsApp"),
-        Step(bool(approved), "WhatsApp has approved your messages",
-             f"{len(approved)} of {len(TEMPLATES) * 6} texts approved, in {languages} languages" if submitted else
-             "They are submitted by themselves once a number is connected", _channel_page() + "#templates", "See them"),
-        Step(tested is not None, "A test message reached your own phone",
-             "See with your own eyes what customers will see", _channel_page() + "#test", "Send a test"),
-        Step(bool(running), "Journeys are on", ", ".join(running) or "Nothing is sent while all are off",
-             link("journeys.show"), "Choose journeys"),
-        Step(first is not None, "The first order has arrived",
-             f"{first.name}" if first is not None else "Place a test order in your store and watch it appear here",
-             link("orders.listing") if first is not None else "", "See orders"),
-        Step(said is not None, "The first customer has heard from you",
-             "From now on every order looks after itself" if said is not None else "Happens by itself with the next order"),
-    ]  # fmt: skip
+        Step(
+            shop is not None and shop.health != "broken",
+            "Your store is connected",
+            shop.sentence if shop is not None and shop.sentence else store.name,
+        ),
+        Step(
+            channel is not None and channel.health != "broken",
+            "Your WhatsApp number is connected",
+            _number(channel),
+            _channel_page(),
+            "Connect WhatsApp",
+        ),
+        Step(
+            bool(approved),
+            "WhatsApp has approved your messages",
+            f"{len(approved)} of {len(TEMPLATES) * 6} texts approved, in {languages} languages"
+            if submitted
+            else "They are submitted by themselves once a number is connected",
+            _channel_page() + "#templates",
+            "See them",
+        ),
+        Step(
+            tested is not None,
+            "A test message reached your own phone",
+            "See with your own eyes what customers will see",
+            _channel_page() + "#test",
+            "Send a test",
+        ),
+        Step(
+            bool(running),
+            "Journeys are on",
+            ", ".join(running) or "Nothing is sent while all are off",
+            link("journeys.show"),
+            "Choose journeys",
+        ),
+        Step(
+            first is not None,
+            "The first order has arrived",
+            f"{first.name}" if first is not None else "Place a test order in your store and watch it appear here",
+            link("orders.listing") if first is not None else "",
+            "See orders",
+        ),
+        Step(
+            said is not None,
+            "The first customer has heard from you",
+            "From now on every order looks after itself"
+            if said is not None
+            else "Happens by itself with the next order",
+        ),
+    ]
 
 
 def _channel_page() -> str:
@@ -143,35 +186,62 @@ def _templates(session: Session, connection_id: int) -> tuple[list[Template], li
 def _concerns(session: Session, store: Store) -> list[Concern]:
     """What only a person can mend, worst first."""
     found = [
-        Concern(f"{c.adapter.capitalize()} needs your attention", c.sentence,
-                _channel_page() if c.room == "channels" else "")
-        for c in store.connections if c.removed_at is None and c.health == "broken"
-    ]  # fmt: skip
+        Concern(
+            f"{c.adapter.capitalize()} needs your attention",
+            c.sentence,
+            _channel_page() if c.room == "channels" else "",
+        )
+        for c in store.connections
+        if c.removed_at is None and c.health == "broken"
+    ]
     talks = session.scalars(
         select(Conversation).where(Conversation.needs_person != "").order_by(Conversation.needs_person_since).limit(20)
     )
     for talk in talks:
         said = session.scalars(
-            select(Message).where(Message.conversation_id == talk.id, Message.sender == "customer").order_by(Message.id.desc()).limit(1)
+            select(Message)
+            .where(Message.conversation_id == talk.id, Message.sender == "customer")
+            .order_by(Message.id.desc())
+            .limit(1)
         ).first()
         who = talk.contact.customer.name or masked(talk.contact.phone)
         order_id = said.order_id if said is not None else None
-        found.append(Concern(f"{who}: {talk.needs_person}", f"“{said.text[:120]}”" if said is not None and said.text else "",
-                             link("orders.show", order_id=order_id) if order_id else "", "wait"))  # fmt: skip
+        found.append(
+            Concern(
+                f"{who}: {talk.needs_person}",
+                f"“{said.text[:120]}”" if said is not None and said.text else "",
+                link("orders.show", order_id=order_id) if order_id else "",
+                "wait",
+            )
+        )
     failed = session.scalars(
-        select(Outbox).where(Outbox.state == "failed", Outbox.settled_at > session.now() - timedelta(days=3))
-        .order_by(Outbox.id.desc()).limit(10)
-    )  # fmt: skip
+        select(Outbox)
+        .where(Outbox.state == "failed", Outbox.settled_at > session.now() - timedelta(days=3))
+        .order_by(Outbox.id.desc())
+        .limit(10)
+    )
     for row in failed:
         what = "A message failed" if row.kind == "message" else "Your store could not be told"
         name = row.order.name if row.order is not None else ""
-        found.append(Concern(f"{what} {name}".strip(), row.sentence, link("orders.show", order_id=row.order_id) if row.order_id else ""))
+        found.append(
+            Concern(
+                f"{what} {name}".strip(),
+                row.sentence,
+                link("orders.show", order_id=row.order_id) if row.order_id else "",
+            )
+        )
     lost = session.scalar(
         select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.state.in_(("not_understood", "failed")))
     )
     if lost:
-        found.append(Concern(f"{lost} requests could not be understood", "They are kept and can be replayed once Dastak has learned "
-                             "to read them; nothing is lost.", "", "wait"))  # fmt: skip
+        found.append(
+            Concern(
+                f"{lost} requests could not be understood",
+                "They are kept and can be replayed once Dastak has learned to read them; nothing is lost.",
+                "",
+                "wait",
+            )
+        )
     return found
 
 
@@ -184,14 +254,21 @@ def _today(session: Session) -> dict[str, Any]:
         .group_by(Touchpoint.state, Touchpoint.reason)
     ).all()
     withheld = sorted(
-        ((count, SKIP_REASONS.get(reason, reason.replace("_", " "))) for state, reason, count in counted
-         if state in ("skipped", "cancelled")), reverse=True,
-    )  # fmt: skip
+        (
+            (count, SKIP_REASONS.get(reason, reason.replace("_", " ")))
+            for state, reason, count in counted
+            if state in ("skipped", "cancelled")
+        ),
+        reverse=True,
+    )
     answered = session.scalar(
         select(func.count()).select_from(Message).where(Message.sender == "customer", Message.at > since)
     )
     orders = session.scalar(select(func.count()).select_from(Order).where(Order.seen_at > since))
     return {
-        "orders": orders, "sent": sum(count for state, _, count in counted if state == "sent"), "answered": answered,
-        "withheld": withheld, "withheld_total": sum(count for count, _ in withheld),
-    }  # fmt: skip
+        "orders": orders,
+        "sent": sum(count for state, _, count in counted if state == "sent"),
+        "answered": answered,
+        "withheld": withheld,
+        "withheld_total": sum(count for count, _ in withheld),
+    }

@@ -1,7 +1,7 @@
 """POST /webhooks/<room>/<adapter>[/<token>]: one way in for every vendor, as a small WSGI callable in front of Flask.
 
-It does what a vendor waits for and nothing else: bounded read, `Mailroom.receive`, answer. Measured on this stack, going
-around Flask's dispatch more than doubles the requests a process can acknowledge.
+It does what a vendor waits for and nothing else: bounded read, `Mailroom.receive`, answer. Measured on this stack,
+going around Flask's dispatch more than doubles the requests a process can acknowledge.
 """
 
 from __future__ import annotations

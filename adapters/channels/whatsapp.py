@@ -1,8 +1,9 @@
 """WhatsApp Cloud API: thin, over persisted raw JSON.
 
-Libraries read only the first item of a batch and lose failures that come without contacts, so reading is done here, over
-all entries, changes, messages and statuses. There is no idempotency key for a send; our reference travels as
-`biz_opaque_callback_data` and comes back with every status. Where Meta's pages disagree the stricter reading is coded.
+Libraries read only the first item of a batch and lose failures that come without contacts, so reading is done here,
+over all entries, changes, messages and statuses. There is no idempotency key for a send; our reference travels as
+`biz_opaque_callback_data` and comes back with every status. Where Meta's pages disagree the stricter reading is
+coded.
 """
 
 from __future__ import annotations
@@ -76,12 +77,16 @@ FAILURES: dict[str, Failure] = {
     "190": Failure(_BROKEN, "WhatsApp no longer accepts our access. Connect the number again."),
     "3": Failure(_BROKEN, "The connection lacks a permission. Connect the number again and leave every box ticked."),
     "10": Failure(_BROKEN, "The connection lacks a permission. Connect the number again and leave every box ticked."),
-    "131005": Failure(_BROKEN, "The connection lacks a permission. Connect the number again and leave every box ticked."),
+    "131005": Failure(
+        _BROKEN, "The connection lacks a permission. Connect the number again and leave every box ticked."
+    ),
     "33": Failure(_BROKEN, "WhatsApp does not know this number any more. Connect a number again."),
     "368": Failure(_BROKEN, "WhatsApp has blocked this account for a policy violation. See Business Support in Meta."),
     "131031": Failure(_BROKEN, "WhatsApp has locked this account. See Business Support in Meta."),
     "131037": Failure(_BROKEN, "The number's display name must be approved by WhatsApp before it can send."),
-    "131042": Failure(_BROKEN, "WhatsApp has a problem with the payment method of this account. Add or fix it in Meta."),
+    "131042": Failure(
+        _BROKEN, "WhatsApp has a problem with the payment method of this account. Add or fix it in Meta."
+    ),
     "131045": Failure(_BROKEN, "The number is not registered with WhatsApp. Connect it again."),
     "133010": Failure(_BROKEN, "The number is not registered with WhatsApp. Connect it again."),
     "131063": Failure("give_up", "Marketing is switched off for this account on the Cloud API."),
@@ -123,8 +128,9 @@ FAILURES: dict[str, Failure] = {
     "132015": Failure("template_gone", "WhatsApp has paused the template for low quality."),
     "132016": Failure("template_gone", "WhatsApp has disabled the template for low quality."),
 }
-"""Error codes, from a reply or a status alike. The vendor's titles are being retired and its HTTP status is unreliable, so
-only the code counts."""
+"""Error codes, from a reply or a status alike. The vendor's titles are being retired and its HTTP status is
+unreliable, so only the code counts.
+"""
 
 UNLISTED = Failure("give_up", "WhatsApp refused the message.")
 
@@ -155,7 +161,7 @@ class WhatsApp:
         Setting("WHATSAPP_VERIFY_TOKEN", "what Meta is told to say when it verifies our webhook", None, secret=True),
         Setting("WHATSAPP_GRAPH_URL", "the Graph API", "https://graph.facebook.com", url),
         Setting("WHATSAPP_GRAPH_VERSION", "its version", "v26.0"),
-        Setting("WHATSAPP_SIGNUP_CONFIG", "configuration id of embedded signup; empty leaves out the signup window", ""),
+        Setting("WHATSAPP_SIGNUP_CONFIG", "configuration of embedded signup; empty leaves out the signup window", ""),
     )  # fmt: skip
     authenticates_by = "signature"
     handles = _FACT_FIELDS
@@ -198,7 +204,9 @@ class WhatsApp:
         )
 
     def split(self, request: WebhookRequest) -> list[tuple[str, bytes]]:
-        """A batch may hold several numbers' mail. Each account gets its own part; one account's whole body stays as it is."""
+        """A batch may hold several numbers' mail. Each account gets its own part; one account's whole body stays as
+        it is.
+        """
         parts: dict[str, list[dict[str, Any]]] = {}
         for entry, change in _changes(request.body):
             parts.setdefault(_account_of(entry, change), []).append({**entry, "changes": [change]})
@@ -255,10 +263,14 @@ class WhatsApp:
         rate = {"HIGH": 1000, "STANDARD": 80}.get(str((seen.get("throughput") or {}).get("level", "")).upper(), 80)
         blocked = _blocked(seen.get("health_status") or {})
         return ChannelProfile(
-            number=clean(seen.get("display_phone_number"), 40), name=clean(seen.get("verified_name"), 100), rate=rate,
-            quality=QUALITIES.get(str(seen.get("quality_rating")), UNKNOWN), healthy=not blocked, sentence=blocked,
+            number=clean(seen.get("display_phone_number"), 40),
+            name=clean(seen.get("verified_name"), 100),
+            rate=rate,
+            quality=QUALITIES.get(str(seen.get("quality_rating")), UNKNOWN),
+            healthy=not blocked,
+            sentence=blocked,
             facts={"platform": clean(seen.get("platform_type"), 40)},
-        )  # fmt: skip
+        )
 
     def subscribe(self, account: Account) -> None:
         self._done(self._call(account, "POST", f"{account.credentials['waba_id']}/subscribed_apps", json={}))
@@ -271,10 +283,12 @@ class WhatsApp:
         if response.status_code != 200 or not isinstance(answer, dict):
             raise _fault(response, answer, sent=False)
         return TemplateSeen(
-            vendor_id=str(answer.get("id") or ""), name=template.name, language=LANGUAGE_CODES[template.language],
+            vendor_id=str(answer.get("id") or ""),
+            name=template.name,
+            language=LANGUAGE_CODES[template.language],
             status=TEMPLATE_STATUSES.get(str(answer.get("status")), UNKNOWN),
             category=CATEGORIES.get(str(answer.get("category")), UNKNOWN),
-        )  # fmt: skip
+        )
 
     def fetch_templates(self, account: Account) -> Iterable[TemplateSeen]:
         query = {"fields": "name,language,status,category,quality_score,rejected_reason", "limit": "100"}
@@ -282,12 +296,14 @@ class WhatsApp:
             answer = self._read(account, f"{account.credentials['waba_id']}/message_templates", query)
             for row in answer.get("data") or ():
                 yield TemplateSeen(
-                    vendor_id=str(row.get("id") or ""), name=str(row["name"]), language=str(row["language"]),
+                    vendor_id=str(row.get("id") or ""),
+                    name=str(row["name"]),
+                    language=str(row["language"]),
                     status=TEMPLATE_STATUSES.get(str(row.get("status")), UNKNOWN),
                     category=CATEGORIES.get(str(row.get("category")), UNKNOWN),
                     quality=QUALITIES.get(str((row.get("quality_score") or {}).get("score")), UNKNOWN),
                     reason=clean(row.get("rejected_reason"), 200).replace("NONE", ""),
-                )  # fmt: skip
+                )
             after = ((answer.get("paging") or {}).get("cursors") or {}).get("after")
             if not after or not (answer.get("paging") or {}).get("next"):
                 return
@@ -306,13 +322,17 @@ class WhatsApp:
         response = http.read("GET", f"{self._base}/oauth/access_token", query=query, timeout=15)
         answer = http.body_of(response)
         if response.status_code != 200 or not isinstance(answer, dict) or not answer.get("access_token"):
-            raise ConfigurationError("WhatsApp did not accept the signup; its code lives only 30 seconds. Please try again.")
+            raise ConfigurationError(
+                "WhatsApp did not accept the signup; its code lives only 30 seconds. Please try again."
+            )
         credentials = {**given, "access_token": str(answer["access_token"])}
         if not credentials.get("phone_number_id"):
             waba = credentials.get("waba_id", "")
             found = self._read(Account(waba, credentials), f"{waba}/phone_numbers", {}).get("data") or []
             if len(found) != 1:
-                raise ConfigurationError(f"This WhatsApp account has {len(found)} numbers. Choose one in the signup window.")
+                raise ConfigurationError(
+                    f"This WhatsApp account has {len(found)} numbers. Choose one in the signup window."
+                )
             credentials["phone_number_id"] = str(found[0]["id"])
         return credentials
 
@@ -343,8 +363,10 @@ class WhatsApp:
 def _envelope(message: Outgoing) -> dict[str, Any]:
     """`to` always with its +, or Meta may put the business's own country code in front; `recipient` for a user id."""
     body: dict[str, Any] = {
-        "messaging_product": "whatsapp", "recipient_type": "individual", "biz_opaque_callback_data": message.reference,
-    }  # fmt: skip
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "biz_opaque_callback_data": message.reference,
+    }
     if message.phone:
         body["to"] = message.phone
     else:
@@ -357,19 +379,24 @@ def _envelope(message: Outgoing) -> dict[str, Any]:
 def _template_content(message: Outgoing) -> dict[str, Any]:
     components: list[dict[str, Any]] = []
     if message.parameters:
-        components.append({
-            "type": "body",
-            "parameters": [
-                {"type": "text", "parameter_name": name, "text": _parameter(text)} for name, text in message.parameters
-            ],
-        })  # fmt: skip
+        components.append(
+            {
+                "type": "body",
+                "parameters": [
+                    {"type": "text", "parameter_name": name, "text": _parameter(text)}
+                    for name, text in message.parameters
+                ],
+            }
+        )
     components += [
         {
-            "type": "button", "sub_type": "quick_reply", "index": str(index),
+            "type": "button",
+            "sub_type": "quick_reply",
+            "index": str(index),
             "parameters": [{"type": "payload", "payload": choice.id}],
         }
         for index, choice in enumerate(message.buttons)
-    ]  # fmt: skip
+    ]
     template = {"name": message.template, "language": {"code": message.language}, "components": components}
     return {"type": "template", "template": template}
 
@@ -423,34 +450,47 @@ def _template(template: TemplateText) -> dict[str, Any]:
         buttons = [{"type": "QUICK_REPLY", "text": title[:25]} for title in template.buttons]
         components.append({"type": "BUTTONS", "buttons": buttons})
     return {
-        "name": template.name, "language": LANGUAGE_CODES[template.language], "category": template.category.upper(),
-        "parameter_format": "NAMED", "components": components,
-    }  # fmt: skip
+        "name": template.name,
+        "language": LANGUAGE_CODES[template.language],
+        "category": template.category.upper(),
+        "parameter_format": "NAMED",
+        "components": components,
+    }
 
 
 def _accepted(answer: dict[str, Any]) -> Accepted:
     message = answer["messages"][0]
     contact = (answer.get("contacts") or [{}])[0]
     return Accepted(
-        vendor_id=str(message.get("id") or ""), channel_id=str(contact.get("wa_id") or ""),
-        user_id=str(contact.get("user_id") or ""), held=message.get("message_status") == "held_for_quality_assessment",
-    )  # fmt: skip
+        vendor_id=str(message.get("id") or ""),
+        channel_id=str(contact.get("wa_id") or ""),
+        user_id=str(contact.get("user_id") or ""),
+        held=message.get("message_status") == "held_for_quality_assessment",
+    )
 
 
 def _fault(response: httpx.Response, answer: Any, *, sent: bool) -> Exception:
-    """An answer that is no success, in the core's words. Without Graph's own error in it, nobody knows what happened."""
+    """An answer that is no success, in the core's words. Without Graph's own error in it, nobody knows what
+    happened.
+    """
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         if response.status_code in (429, 503):
-            return TransientError(f"WhatsApp asks us to wait (HTTP {response.status_code})", retry_after=http.retry_after(response))
+            return TransientError(
+                f"WhatsApp asks us to wait (HTTP {response.status_code})", retry_after=http.retry_after(response)
+            )
         return OutcomeUnknown(f"WhatsApp's answer could not be read (HTTP {response.status_code})")
     code = str(error.get("code", ""))
     failure = FAILURES["10"] if code.isdigit() and 200 <= int(code) <= 299 else FAILURES.get(code, UNLISTED)
     if failure.action == _BROKEN:
         return ConfigurationError(failure.sentence)
     if failure.action in ("retry", "slow_down"):
-        return TransientError(failure.sentence, retry_after=failure.retry_after or http.retry_after(response), code=code)
-    details = clean((error.get("error_data") or {}).get("details") or error.get("error_user_msg") or error.get("message"), 200)
+        return TransientError(
+            failure.sentence, retry_after=failure.retry_after or http.retry_after(response), code=code
+        )
+    details = clean(
+        (error.get("error_data") or {}).get("details") or error.get("error_user_msg") or error.get("message"), 200
+    )
     sentence = failure.sentence if sent and failure is not UNLISTED else details or failure.sentence
     return PermanentError(sentence, reason=failure.action, code=code)
 
@@ -504,7 +544,11 @@ def _facts(name: str, entry: Mapping[str, Any], value: dict[str, Any]) -> list[F
     if name == "account_update":
         return [_account_fact(value, at)]
     level = str(value.get("max_daily_conversations_per_business") or "")
-    return [ChannelChanged(healthy=None, sentence=clean(value.get("event"), 60), details={"limit": level[:40]}, occurred_at=at)]
+    return [
+        ChannelChanged(
+            healthy=None, sentence=clean(value.get("event"), 60), details={"limit": level[:40]}, occurred_at=at
+        )
+    ]
 
 
 def _message_facts(value: dict[str, Any]) -> list[Fact]:
@@ -516,10 +560,13 @@ def _message_facts(value: dict[str, Any]) -> list[Fact]:
             code = str(error.get("code", ""))
             failure = FAILURES.get(code, UNLISTED)
             broken = failure.action == _BROKEN
-            facts.append(ChannelChanged(
-                healthy=False if broken else None, sentence=failure.sentence if broken else clean(error.get("title"), 200),
-                occurred_at=datetime(1970, 1, 1, tzinfo=UTC),
-            ))  # fmt: skip
+            facts.append(
+                ChannelChanged(
+                    healthy=False if broken else None,
+                    sentence=failure.sentence if broken else clean(error.get("title"), 200),
+                    occurred_at=datetime(1970, 1, 1, tzinfo=UTC),
+                )
+            )
     return facts
 
 
@@ -531,7 +578,9 @@ def _who(wa_id: Any, user_id: Any, name: str = "") -> Person:
     """A username-only customer has no wa_id at all. Ids are opaque: a user id is never split or stripped to digits."""
     digits = str(wa_id or "")
     phone = f"+{digits}" if digits.isdigit() and 6 <= len(digits) <= 15 else None
-    return Person(phone=phone, user_id=str(user_id)[:160] if user_id else None, channel_id=digits[:40] or None, name=name)
+    return Person(
+        phone=phone, user_id=str(user_id)[:160] if user_id else None, channel_id=digits[:40] or None, name=name
+    )
 
 
 def _received(row: dict[str, Any], people: list[Person]) -> Fact:
@@ -541,10 +590,16 @@ def _received(row: dict[str, Any], people: list[Person]) -> Fact:
         return _system(row, person, at)
     said = {"text": "", "payload": "", "kind": "unsupported", "media": None} | _SAID.get(kind, _unsupported)(row)
     return MessageReceived(
-        person=person, vendor_id=str(row["id"]), kind=said["kind"], text=clean(said["text"], 4000),
-        payload=str(said["payload"] or "")[:256], context=str((row.get("context") or {}).get("id") or ""),
-        media=said["media"], referral=_referral(row.get("referral")), occurred_at=at,
-    )  # fmt: skip
+        person=person,
+        vendor_id=str(row["id"]),
+        kind=said["kind"],
+        text=clean(said["text"], 4000),
+        payload=str(said["payload"] or "")[:256],
+        context=str((row.get("context") or {}).get("id") or ""),
+        media=said["media"],
+        referral=_referral(row.get("referral")),
+        occurred_at=at,
+    )
 
 
 def _named(person: Person, people: list[Person]) -> Person:
@@ -553,9 +608,11 @@ def _named(person: Person, people: list[Person]) -> Person:
         same_line = known.channel_id is not None and known.channel_id == person.channel_id
         if same_line or (known.user_id is not None and known.user_id == person.user_id):
             return Person(
-                phone=person.phone or known.phone, user_id=person.user_id or known.user_id,
-                channel_id=person.channel_id or known.channel_id, name=known.name,
-            )  # fmt: skip
+                phone=person.phone or known.phone,
+                user_id=person.user_id or known.user_id,
+                channel_id=person.channel_id or known.channel_id,
+                name=known.name,
+            )
     return person
 
 
@@ -572,7 +629,11 @@ def _interaction(row: dict[str, Any]) -> dict[str, Any]:
     kind = inner["type"]
     if kind in ("button_reply", "list_reply"):
         said = inner[kind]
-        return {"kind": "button" if kind == "button_reply" else "list", "text": said.get("title"), "payload": said["id"]}
+        return {
+            "kind": "button" if kind == "button_reply" else "list",
+            "text": said.get("title"),
+            "payload": said["id"],
+        }
     return {"kind": "form", "text": clean((inner.get(kind) or {}).get("body"), 500)}
 
 
@@ -608,12 +669,17 @@ def _system(row: dict[str, Any], person: Person, at: datetime) -> Fact:
     raw = row["system"]
     new = _who(raw.get("wa_id"), raw.get("user_id"))
     old = Person(
-        phone=person.phone, user_id=person.user_id or str(raw.get("previous_user_id") or "") or None,
+        phone=person.phone,
+        user_id=person.user_id or str(raw.get("previous_user_id") or "") or None,
         channel_id=person.channel_id,
-    )  # fmt: skip
+    )
     if raw["type"] not in ("user_changed_number", "user_changed_user_id"):
         return MessageReceived(
-            person=person, vendor_id=str(row["id"]), kind="unsupported", text=clean(raw.get("body"), 500), occurred_at=at
+            person=person,
+            vendor_id=str(row["id"]),
+            kind="unsupported",
+            text=clean(raw.get("body"), 500),
+            occurred_at=at,
         )
     return PersonChanged(old=old, new=new, occurred_at=at)
 
@@ -621,7 +687,11 @@ def _system(row: dict[str, Any], person: Person, at: datetime) -> Fact:
 def _referral(raw: Any) -> dict[str, Any] | None:
     if not isinstance(raw, dict):
         return None
-    return {name: clean(raw[name], 300) for name in ("source_type", "source_id", "source_url", "headline", "ctwa_clid") if name in raw}
+    return {
+        name: clean(raw[name], 300)
+        for name in ("source_type", "source_id", "source_url", "headline", "ctwa_clid")
+        if name in raw
+    }
 
 
 def _status(row: dict[str, Any], people: list[Person]) -> Fact:
@@ -631,26 +701,33 @@ def _status(row: dict[str, Any], people: list[Person]) -> Fact:
     error = (row.get("errors") or [{}])[0]
     person = _who(row.get("recipient_id"), row.get("recipient_user_id"), people[0].name if people else "")
     return MessageStatusChanged(
-        vendor_id=str(row["id"]), reference=str(row.get("biz_opaque_callback_data") or "")[:512], status=status,
+        vendor_id=str(row["id"]),
+        reference=str(row.get("biz_opaque_callback_data") or "")[:512],
+        status=status,
         error_code=str(error.get("code") or ""),
         error_text=clean((error.get("error_data") or {}).get("details") or error.get("title"), 300),
-        person=person if person.phone or person.user_id else None, occurred_at=_need_time(row["timestamp"]),
-    )  # fmt: skip
+        person=person if person.phone or person.user_id else None,
+        occurred_at=_need_time(row["timestamp"]),
+    )
 
 
 def _preference(value: dict[str, Any], row: dict[str, Any]) -> Fact:
     return PreferenceStated(
-        person=_who(row.get("wa_id"), row.get("user_id")), purpose="marketing", granted=row["value"] != "stop",
+        person=_who(row.get("wa_id"), row.get("user_id")),
+        purpose="marketing",
+        granted=row["value"] != "stop",
         occurred_at=_need_time(row["timestamp"]),
-    )  # fmt: skip
+    )
 
 
 def _echo(row: dict[str, Any]) -> Fact:
     return MessageEchoed(
-        person=_who(row.get("to"), row.get("to_user_id")), vendor_id=str(row["id"]),
-        text=clean((row.get("text") or {}).get("body"), 4000), kind="text" if row.get("type") == "text" else "media",
+        person=_who(row.get("to"), row.get("to_user_id")),
+        vendor_id=str(row["id"]),
+        text=clean((row.get("text") or {}).get("body"), 4000),
+        kind="text" if row.get("type") == "text" else "media",
         occurred_at=_need_time(row["timestamp"]),
-    )  # fmt: skip
+    )
 
 
 def _template_fact(value: dict[str, Any], at: datetime) -> Fact:
@@ -664,10 +741,15 @@ def _template_fact(value: dict[str, Any], at: datetime) -> Fact:
         status = TEMPLATE_STATUSES.get(str(value["event"]), UNKNOWN)
         category = CATEGORIES.get(str(value.get("message_template_category")))
     return TemplateChanged(
-        vendor_id=str(value.get("message_template_id") or ""), name=str(value["message_template_name"]),
-        language=str(value["message_template_language"]), status=status, category=category, quality=quality,
-        reason=clean(value.get("reason"), 200).replace("NONE", ""), occurred_at=at,
-    )  # fmt: skip
+        vendor_id=str(value.get("message_template_id") or ""),
+        name=str(value["message_template_name"]),
+        language=str(value["message_template_language"]),
+        status=status,
+        category=category,
+        quality=quality,
+        reason=clean(value.get("reason"), 200).replace("NONE", ""),
+        occurred_at=at,
+    )
 
 
 _ACCOUNT_EVENTS = {

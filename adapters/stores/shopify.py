@@ -1,8 +1,8 @@
 """Shopify: an app embedded in the store's admin, GraphQL Admin API, app-wide webhooks declared in shopify.app.toml.
 
-Order webhooks are REST-shaped; what reconciliation reads by GraphQL is brought into that same shape, so that there is one
-way to read an order. ShopifyAPI serves for scopes and for the signature of the code grant; its session is global state and
-its GraphQL call has neither timeout nor throttling, so calls are made by a thin client here.
+Order webhooks are REST-shaped; what reconciliation reads by GraphQL is brought into that same shape, so that there is
+one way to read an order. ShopifyAPI serves for scopes and for the signature of the code grant; its session is global
+state and its GraphQL call has neither timeout nor throttling, so calls are made by a thin client here.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ class Shopify:
     credentials: tuple[Field, ...] = ()
     settings = (
         Setting("SHOPIFY_API_KEY", "client id of the Shopify app"),
-        Setting("SHOPIFY_API_SECRET", "client secret; both behind a comma while rotating", None, some_words, secret=True),
+        Setting("SHOPIFY_API_SECRET", "client secret; two while rotating", None, some_words, secret=True),
         Setting("SHOPIFY_API_VERSION", "version of the Admin API, as in shopify.app.toml", "2026-07"),
         Setting("SHOPIFY_SCOPES", "scopes asked for, as in shopify.app.toml",
                 "write_orders,read_customers,read_fulfillments,read_products"),
         Setting("SHOPIFY_ADMIN_URL", "where a shop's admin API lives; {shop} is its domain", "https://{shop}"),
-        Setting("SHOPIFY_ADMIN_ORIGIN", "who may frame the app beside the shop itself", "https://admin.shopify.com", url),
+        Setting("SHOPIFY_ADMIN_ORIGIN", "who may frame the app, beside the shop", "https://admin.shopify.com", url),
         Setting("SHOPIFY_APP_BRIDGE_URL", "the App Bridge script",
                 "https://cdn.shopify.com/shopifycloud/app-bridge.js", url),
         Setting("SHOPIFY_POLARIS_URL", "the Polaris web components; empty leaves them out",
@@ -180,7 +180,9 @@ class Shopify:
         try:
             return _facts(topic, body, request)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
-            raise NotUnderstood(f"{topic} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})") from None
+            raise NotUnderstood(
+                f"{topic} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})"
+            ) from None
 
     # -- embedded pages --------------------------------------------------------------------------------------------
 
@@ -211,7 +213,12 @@ class Shopify:
         return f"https://{account} {self._origin}" if SHOP.fullmatch(account) else "'none'"
 
     def page_head(self) -> Mapping[str, str]:
-        return {"key_name": "shopify-api-key", "key": self._key, "app_bridge": self._app_bridge, "polaris": self._polaris}
+        return {
+            "key_name": "shopify-api-key",
+            "key": self._key,
+            "app_bridge": self._app_bridge,
+            "polaris": self._polaris,
+        }
 
     def admin_home(self, account: str) -> str:
         return f"{self._origin}/store/{account.removesuffix('.myshopify.com')}/apps/{self._handle}"
@@ -220,13 +227,16 @@ class Shopify:
 
     def exchange(self, account: str, token: str) -> Grant:
         """Token exchange for an expiring offline token."""
-        return self._token_request(account, {
-            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": token,
-            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-            "requested_token_type": "urn:shopify:params:oauth:token-type:offline-access-token",
-            "expiring": "1",
-        })  # fmt: skip
+        return self._token_request(
+            account,
+            {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "subject_token": token,
+                "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+                "requested_token_type": "urn:shopify:params:oauth:token-type:offline-access-token",
+                "expiring": "1",
+            },
+        )
 
     def refresh(self, account: Account) -> Grant:
         return self._token_request(
@@ -234,7 +244,9 @@ class Shopify:
         )
 
     def refresh_due(self, account: Account, now: datetime) -> bool:
-        """Five minutes before the hour is over. A token without an expiry is of the kind that no longer works: renew it."""
+        """Five minutes before the hour is over. A token without an expiry is of the kind that no longer works: renew
+        it.
+        """
         expires = account.state.get("expires_at")
         return not expires or datetime.fromisoformat(expires) <= now + timedelta(minutes=5)
 
@@ -250,14 +262,18 @@ class Shopify:
         shop = query.get("shop", "").lower()
         fresh = abs(self._clock.now().timestamp() - _number(query.get("timestamp"))) <= 90
         if not SHOP.fullmatch(shop) or not fresh or not any(_signed(query, secret) for secret in self._secrets):
-            raise InvalidSignature("The answer did not come from Shopify, or came too late. Start the installation again.")
+            raise InvalidSignature(
+                "The answer did not come from Shopify, or came too late. Start the installation again."
+            )
         try:
             with self._oauth() as oauth:
                 answer = oauth.fetch_token(
                     self._url(shop, "/admin/oauth/access_token"), code=query.get("code", ""), expiring="1"
                 )
         except (OAuthError, requests.RequestException):
-            raise ConfigurationError("Shopify did not accept the installation. Start it again from the Shopify admin.") from None
+            raise ConfigurationError(
+                "Shopify did not accept the installation. Start it again from the Shopify admin."
+            ) from None
         grant = self._grant(answer)
         if not shopify.ApiAccess(answer.get("scope", "")).covers(shopify.ApiAccess(self._scopes)):
             raise ConfigurationError("Some permissions were left out. Dastak needs all of them to look after orders.")
@@ -265,16 +281,21 @@ class Shopify:
 
     def _oauth(self) -> OAuth2Session:
         return OAuth2Session(
-            client_id=self._key, client_secret=self._secrets[0], scope=self._scopes,
+            client_id=self._key,
+            client_secret=self._secrets[0],
+            scope=self._scopes,
             redirect_uri=f"{self._public_url}/install/{self.name}/callback",
-            token_endpoint_auth_method="client_secret_post", default_timeout=15,
-        )  # fmt: skip
+            token_endpoint_auth_method="client_secret_post",
+            default_timeout=15,
+        )
 
     def _token_request(self, shop: str, grant: Mapping[str, str]) -> Grant:
         response = http.read(
-            "POST", self._url(shop, "/admin/oauth/access_token"), timeout=15,
+            "POST",
+            self._url(shop, "/admin/oauth/access_token"),
+            timeout=15,
             form={"client_id": self._key, "client_secret": self._secrets[0], **grant},
-        )  # fmt: skip
+        )
         answer = http.body_of(response)
         if response.status_code == 200 and isinstance(answer, dict) and answer.get("access_token"):
             return self._grant(answer)
@@ -283,7 +304,9 @@ class Shopify:
         error = answer.get("error") if isinstance(answer, dict) else None
         if error == "invalid_subject_token":
             raise InvalidSignature("Shopify no longer accepts this session token.")
-        raise ConfigurationError("Shopify has ended our access to this store. Open Dastak from the Shopify admin to renew it.")
+        raise ConfigurationError(
+            "Shopify has ended our access to this store. Open Dastak from the Shopify admin to renew it."
+        )
 
     def _grant(self, answer: Mapping[str, Any]) -> Grant:
         now = self._clock.now()
@@ -292,11 +315,14 @@ class Shopify:
             return (now + timedelta(seconds=float(seconds))).isoformat() if seconds else None
 
         credentials = {"access_token": answer["access_token"], "refresh_token": answer.get("refresh_token") or ""}
-        return Grant(credentials, {
-            "scopes": sorted(filter(None, str(answer.get("scope", "")).split(","))),
-            "expires_at": until(answer.get("expires_in")),
-            "refresh_expires_at": until(answer.get("refresh_token_expires_in")),
-        })  # fmt: skip
+        return Grant(
+            credentials,
+            {
+                "scopes": sorted(filter(None, str(answer.get("scope", "")).split(","))),
+                "expires_at": until(answer.get("expires_in")),
+                "refresh_expires_at": until(answer.get("refresh_token_expires_in")),
+            },
+        )
 
     # -- the Admin API ---------------------------------------------------------------------------------------------
 
@@ -304,18 +330,27 @@ class Shopify:
         data = self._ask(account, _SHOP_QUERY, {})
         shop = data["shop"]
         return StoreProfile(
-            name=clean(shop["name"], 200), account=account.name, timezone=shop.get("ianaTimezone") or "UTC",
-            currency=shop.get("currencyCode") or "", country=(shop.get("billingAddress") or {}).get("countryCodeV2") or "",
-            email=clean(shop.get("email"), 254), facts={"origin": _plain_id(shop["id"])},
-        )  # fmt: skip
+            name=clean(shop["name"], 200),
+            account=account.name,
+            timezone=shop.get("ianaTimezone") or "UTC",
+            currency=shop.get("currencyCode") or "",
+            country=(shop.get("billingAddress") or {}).get("countryCodeV2") or "",
+            email=clean(shop.get("email"), 254),
+            facts={"origin": _plain_id(shop["id"])},
+        )
 
     def fetch_orders(self, account: Account, since: datetime) -> Iterator[WebhookRequest]:
         """Pages of orders by modification time, waiting for the rate limit between them when it runs low."""
         after = None
         while True:
-            data = self._ask(account, _ORDERS_QUERY, {
-                "after": after, "query": f"updated_at:>='{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'",
-            })["orders"]  # fmt: skip
+            data = self._ask(
+                account,
+                _ORDERS_QUERY,
+                {
+                    "after": after,
+                    "query": f"updated_at:>='{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'",
+                },
+            )["orders"]
             for node in data["nodes"]:
                 yield WebhookRequest(
                     {"x-shopify-topic": "orders/updated", "x-shopify-shop-domain": account.name},
@@ -340,19 +375,31 @@ class Shopify:
 
     def _tag(self, account: Account, change: StoreChange) -> str:
         gid = _gid(change.order_id)
-        data = self._ask(account, _TAG_MUTATION, {
-            "id": gid, "tags": list(change.tags),
-            "gone": [tag for tag in OUR_TAGS if tag not in change.tags] if change.outcome != "reason" else [],
-            "metafields": [{
-                "ownerId": gid, "namespace": "$app:dastak", "key": "cancel_reason" if change.reason else "confirmation",
-                "type": "single_line_text_field", "value": change.reason or change.outcome,
-            }],
-        })  # fmt: skip
+        data = self._ask(
+            account,
+            _TAG_MUTATION,
+            {
+                "id": gid,
+                "tags": list(change.tags),
+                "gone": [tag for tag in OUR_TAGS if tag not in change.tags] if change.outcome != "reason" else [],
+                "metafields": [
+                    {
+                        "ownerId": gid,
+                        "namespace": "$app:dastak",
+                        "key": "cancel_reason" if change.reason else "confirmation",
+                        "type": "single_line_text_field",
+                        "value": change.reason or change.outcome,
+                    }
+                ],
+            },
+        )
         _refusals(data, "tagsAdd", "tagsRemove", "metafieldsSet")
         return f"tagged {', '.join(change.tags)}"
 
     def _cancel(self, account: Account, change: StoreChange) -> str:
-        """orderCancel has no idempotency key and cannot be undone: look first, and take "already cancelled" for done."""
+        """orderCancel has no idempotency key and cannot be undone: look first, and take "already cancelled" for
+        done.
+        """
         gid = _gid(change.order_id)
         order = self._ask(account, _LOOK_QUERY, {"id": gid})["order"]
         if order is None:
@@ -378,11 +425,15 @@ class Shopify:
             if "THROTTLED" in codes:
                 wait = _refill(answer)
                 if time.monotonic() + wait > deadline:
-                    raise TransientError("Shopify's rate limit for this store is used up", retry_after=wait, code="THROTTLED")
+                    raise TransientError(
+                        "Shopify's rate limit for this store is used up", retry_after=wait, code="THROTTLED"
+                    )
                 time.sleep(wait)
                 continue
             if "ACCESS_DENIED" in codes:
-                raise ConfigurationError("Shopify refused a permission. Open Dastak from the Shopify admin and approve it.")
+                raise ConfigurationError(
+                    "Shopify refused a permission. Open Dastak from the Shopify admin and approve it."
+                )
             if answer.get("data") is None or (errors and not _only_redacted(errors)):
                 message = errors[0].get("message", "") if errors and isinstance(errors[0], dict) else str(errors)
                 raise PermanentError(f"Shopify did not accept the call: {message[:200]}", reason="refused")
@@ -390,15 +441,19 @@ class Shopify:
 
     def _post(self, account: Account, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         response = http.call(
-            "POST", self._url(account.name, f"/admin/api/{self._version}/graphql.json"),
-            json={"query": query, "variables": variables}, timeout=self._timeout,
+            "POST",
+            self._url(account.name, f"/admin/api/{self._version}/graphql.json"),
+            json={"query": query, "variables": variables},
+            timeout=self._timeout,
             headers={"X-Shopify-Access-Token": account.credentials.get("access_token", "")},
-        )  # fmt: skip
+        )
         status, answer = response.status_code, http.body_of(response)
         if status == 200 and isinstance(answer, dict):
             return answer
         if status in (401, 403):
-            raise ConfigurationError("Shopify no longer accepts our access. Open Dastak from the Shopify admin to renew it.")
+            raise ConfigurationError(
+                "Shopify no longer accepts our access. Open Dastak from the Shopify admin to renew it."
+            )
         if status in (402, 423):
             raise ConfigurationError("The store is frozen or locked by Shopify.")
         if status == 429:
@@ -445,12 +500,15 @@ def _facts(topic: str, body: dict[str, Any], request: WebhookRequest) -> list[Fa
     orders = body.get("orders_requested") or body.get("orders_to_redact") or []
     return [
         PrivacyRequested(
-            kind=PRIVACY[topic], customer_id=str(customer.get("id") or ""), email=clean(customer.get("email"), 254),
-            phone=clean(customer.get("phone"), 40), order_ids=tuple(str(int(i)) for i in orders),
+            kind=PRIVACY[topic],
+            customer_id=str(customer.get("id") or ""),
+            email=clean(customer.get("email"), 254),
+            phone=clean(customer.get("phone"), 40),
+            order_ids=tuple(str(int(i)) for i in orders),
             request_id=str((body.get("data_request") or {}).get("id") or request.header("x-shopify-webhook-id")),
             occurred_at=at,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _same_shop(named: str, shop: str) -> None:
@@ -510,18 +568,25 @@ def _name(body: dict[str, Any], customer: dict[str, Any]) -> str:
 
 def _phones(body: dict[str, Any], customer: dict[str, Any]) -> tuple[str, ...]:
     places = (
-        body.get("shipping_address"), body, customer, body.get("billing_address"), customer.get("default_address"),
-    )  # fmt: skip
+        body.get("shipping_address"),
+        body,
+        customer,
+        body.get("billing_address"),
+        customer.get("default_address"),
+    )
     return tuple(dict.fromkeys(clean(p["phone"], 40) for p in places if p and p.get("phone")))
 
 
 def _address(raw: dict[str, Any]) -> Address:
     return Address(
         name=clean(f"{raw.get('first_name') or ''} {raw.get('last_name') or ''}", 120),
-        line1=clean(raw.get("address1"), 200), line2=clean(raw.get("address2"), 200), city=clean(raw.get("city"), 80),
-        region=clean(raw.get("province"), 80), postcode=clean(raw.get("zip"), 20),
+        line1=clean(raw.get("address1"), 200),
+        line2=clean(raw.get("address2"), 200),
+        city=clean(raw.get("city"), 80),
+        region=clean(raw.get("province"), 80),
+        postcode=clean(raw.get("zip"), 20),
         country=clean(raw.get("country_code"), 2).upper(),
-    )  # fmt: skip
+    )
 
 
 def _quantity(line: dict[str, Any]) -> int:
@@ -532,21 +597,27 @@ def _quantity(line: dict[str, Any]) -> int:
 def _item(line: dict[str, Any], currency: str) -> Item:
     price = line.get("price")
     return Item(
-        external_id=str(line.get("id") or ""), title=clean(line.get("name") or line.get("title"), 300),
-        variant=clean(line.get("variant_title"), 200), sku=clean(line.get("sku"), 100), quantity=_quantity(line),
+        external_id=str(line.get("id") or ""),
+        title=clean(line.get("name") or line.get("title"), 300),
+        variant=clean(line.get("variant_title"), 200),
+        sku=clean(line.get("sku"), 100),
+        quantity=_quantity(line),
         price=Money.parse(price, currency) if price not in (None, "") else None,
-    )  # fmt: skip
+    )
 
 
 def _parcel(raw: dict[str, Any], updated: datetime) -> ParcelSeen:
     word = str(raw.get("shipment_status") or "")
     off = raw.get("status") in ("cancelled", "error", "failure")
     return ParcelSeen(
-        external_id=str(raw["id"]), status="cancelled" if off else PARCEL.get(word, UNKNOWN),
-        raw_status=(str(raw.get("status") or "") if off else word)[:64], courier=clean(raw.get("tracking_company"), 100),
-        tracking_number=clean(raw.get("tracking_number"), 64), tracking_url=clean(raw.get("tracking_url"), 500),
+        external_id=str(raw["id"]),
+        status="cancelled" if off else PARCEL.get(word, UNKNOWN),
+        raw_status=(str(raw.get("status") or "") if off else word)[:64],
+        courier=clean(raw.get("tracking_company"), 100),
+        tracking_number=clean(raw.get("tracking_number"), 64),
+        tracking_url=clean(raw.get("tracking_url"), 500),
         occurred_at=_time(raw.get("updated_at")) or updated,
-    )  # fmt: skip
+    )
 
 
 def _tags(raw: Any) -> list[str]:
@@ -594,7 +665,7 @@ def _visitor(claims: Mapping[str, Any], key: str, now: float) -> Visitor:
 
 def _signed(query: Mapping[str, str], secret: str) -> bool:
     """ShopifyAPI knows how a callback is signed; a class of our own keeps its secret out of global state."""
-    signer = type("Signer", (shopify.Session,), {"secret": secret})
+    signer: Any = type("Signer", (shopify.Session,), {"secret": secret})
     return bool(signer.validate_hmac({k: v for k, v in query.items() if k != "signature"}))
 
 
@@ -633,19 +704,31 @@ def _rest_shape(node: dict[str, Any]) -> dict[str, Any]:
     """An order as GraphQL tells it, in the shape of the webhooks."""
     customer = node.get("customer") or {}
     return {
-        "id": int(node["legacyResourceId"]), "name": node["name"], "created_at": node["createdAt"],
-        "updated_at": node["updatedAt"], "processed_at": node["processedAt"], "cancelled_at": node["cancelledAt"],
-        "cancel_reason": (node["cancelReason"] or "").lower() or None, "test": node["test"],
+        "id": int(node["legacyResourceId"]),
+        "name": node["name"],
+        "created_at": node["createdAt"],
+        "updated_at": node["updatedAt"],
+        "processed_at": node["processedAt"],
+        "cancelled_at": node["cancelledAt"],
+        "cancel_reason": (node["cancelReason"] or "").lower() or None,
+        "test": node["test"],
         "currency": node["currencyCode"],
         "total_price": node["currentTotalPriceSet"]["shopMoney"]["amount"],
         "current_total_price_set": {"presentment_money": _rest_money(node["currentTotalPriceSet"]["presentmentMoney"])},
         "total_outstanding": (node.get("totalOutstandingSet") or {}).get("shopMoney", {}).get("amount"),
         "financial_status": (node["displayFinancialStatus"] or "").lower(),
         "fulfillment_status": DISPLAY_FULFILMENT.get(node["displayFulfillmentStatus"]),
-        "payment_gateway_names": node["paymentGatewayNames"], "email": node["email"], "phone": node["phone"],
-        "customer_locale": node["customerLocale"], "tags": node["tags"], "order_status_url": node["statusPageUrl"],
-        "customer": customer and {
-            "id": _plain_id(customer["id"]), "first_name": customer["firstName"], "last_name": customer["lastName"],
+        "payment_gateway_names": node["paymentGatewayNames"],
+        "email": node["email"],
+        "phone": node["phone"],
+        "customer_locale": node["customerLocale"],
+        "tags": node["tags"],
+        "order_status_url": node["statusPageUrl"],
+        "customer": customer
+        and {
+            "id": _plain_id(customer["id"]),
+            "first_name": customer["firstName"],
+            "last_name": customer["lastName"],
             "email": (customer.get("defaultEmailAddress") or {}).get("emailAddress"),
             "phone": (customer.get("defaultPhoneNumber") or {}).get("phoneNumber"),
         },
@@ -653,8 +736,12 @@ def _rest_shape(node: dict[str, Any]) -> dict[str, Any]:
         "billing_address": _rest_address(node["billingAddress"]),
         "line_items": [
             {
-                "id": _plain_id(line["id"]), "name": line["name"], "title": line["title"],
-                "variant_title": line["variantTitle"], "sku": line["sku"], "quantity": line["quantity"],
+                "id": _plain_id(line["id"]),
+                "name": line["name"],
+                "title": line["title"],
+                "variant_title": line["variantTitle"],
+                "sku": line["sku"],
+                "quantity": line["quantity"],
                 "current_quantity": line["currentQuantity"],
                 "price": line["originalUnitPriceSet"]["shopMoney"]["amount"],
             }
@@ -662,13 +749,15 @@ def _rest_shape(node: dict[str, Any]) -> dict[str, Any]:
         ],
         "fulfillments": [
             {
-                "id": _plain_id(parcel["id"]), "status": parcel["status"].lower(),
-                "shipment_status": DISPLAY_PARCEL.get(parcel["displayStatus"]), "updated_at": parcel["updatedAt"],
+                "id": _plain_id(parcel["id"]),
+                "status": parcel["status"].lower(),
+                "shipment_status": DISPLAY_PARCEL.get(parcel["displayStatus"]),
+                "updated_at": parcel["updatedAt"],
                 **_rest_tracking(parcel["trackingInfo"]),
             }
             for parcel in node["fulfillments"]
         ],
-    }  # fmt: skip
+    }
 
 
 def _rest_money(money: dict[str, Any]) -> dict[str, Any]:
@@ -679,18 +768,25 @@ def _rest_address(raw: dict[str, Any] | None) -> dict[str, Any] | None:
     if raw is None:
         return None
     return {
-        "first_name": raw["firstName"], "last_name": raw["lastName"], "phone": raw["phone"], "address1": raw["address1"],
-        "address2": raw["address2"], "city": raw["city"], "province": raw["province"], "zip": raw["zip"],
+        "first_name": raw["firstName"],
+        "last_name": raw["lastName"],
+        "phone": raw["phone"],
+        "address1": raw["address1"],
+        "address2": raw["address2"],
+        "city": raw["city"],
+        "province": raw["province"],
+        "zip": raw["zip"],
         "country_code": raw["countryCodeV2"],
-    }  # fmt: skip
+    }
 
 
 def _rest_tracking(info: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = info[0] if info else {}
     return {
-        "tracking_company": first.get("company"), "tracking_number": first.get("number"),
+        "tracking_company": first.get("company"),
+        "tracking_number": first.get("number"),
         "tracking_url": first.get("url"),
-    }  # fmt: skip
+    }
 
 
 _SHOP_QUERY = """

@@ -1,8 +1,8 @@
 """WooCommerce: a WordPress shop with a REST API, keys handed over by wc-auth, webhooks that live in the shop.
 
-What its webhooks are like decides how they are read. Their delivery id is not unique (a hash of webhook and second), so a
-hash of the body is the key. They are sent once, never again, so reconciliation is a necessity. The body is built when it
-is delivered, so states in between are never seen. And `order.updated` may come before `order.created`.
+What its webhooks are like decides how they are read. Their delivery id is not unique (a hash of webhook and second),
+so a hash of the body is the key. They are sent once, never again, so reconciliation is a necessity. The body is built
+when it is delivered, so states in between are never seen. And `order.updated` may come before `order.created`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ PAYMENT = {
 """What a status says about money where no payment date does. The date survives cancelling and failing, so it counts
 only in `PAID_IN`. Cash on delivery is `processing` without a date until it is completed."""
 
-PAID_IN = frozenset({"processing", "completed", "on-hold", "shipped", "partial-shipped", "delivered", "updated-tracking"})
+PAID_IN = frozenset(
+    {"processing", "completed", "on-hold", "shipped", "partial-shipped", "delivered", "updated-tracking"}
+)
 
 FULFILMENT = {
     "pending": "unfulfilled", "on-hold": "unfulfilled", "processing": "unfulfilled", "failed": "", "cancelled": "",
@@ -102,7 +104,9 @@ class WooCommerce:
 
     def is_ping(self, request: WebhookRequest) -> bool:
         """While a webhook is being created the shop posts `webhook_id=N`, unsigned, and waits for our 200."""
-        return not request.header("x-wc-webhook-signature") and bool(re.fullmatch(rb"webhook_id=\d{1,12}", request.body))
+        return not request.header("x-wc-webhook-signature") and bool(
+            re.fullmatch(rb"webhook_id=\d{1,12}", request.body)
+        )
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.header("x-wc-webhook-topic"), request.body)
@@ -122,12 +126,16 @@ class WooCommerce:
         try:
             return _facts(topic, body)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
-            raise NotUnderstood(f"{topic} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})") from None
+            raise NotUnderstood(
+                f"{topic} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})"
+            ) from None
 
     # -- connecting ------------------------------------------------------------------------------------------------
 
     def find_store(self, url: str) -> str:
-        """The shop's canonical address, by asking its public index; redirects are followed by hand, each hop guarded."""
+        """The shop's canonical address, by asking its public index; redirects are followed by hand, each hop
+        guarded.
+        """
         url = url.strip()
         if "://" not in url:
             url = f"https://{url}"
@@ -146,8 +154,8 @@ class WooCommerce:
             namespaces = index.get("namespaces") if isinstance(index, dict) else None
             if response.status_code != 200 or not isinstance(namespaces, list):
                 raise ConfigurationError(
-                    "This website does not show a WordPress REST API. Check the address; if it is right, set the permalinks "
-                    "to anything but Plain and allow /wp-json in your security plugin."
+                    "This website does not show a WordPress REST API. Check the address; if it is right, set the "
+                    "permalinks to anything but Plain and allow /wp-json in your security plugin."
                 )
             if "wc/v3" not in namespaces:
                 raise ConfigurationError("This is a WordPress site, but WooCommerce is not active on it.")
@@ -156,9 +164,12 @@ class WooCommerce:
 
     def approval_url(self, account: str, state: str, callback_url: str, return_url: str) -> str:
         query = {
-            "app_name": "Dastak", "scope": "read_write", "user_id": state, "return_url": return_url,
+            "app_name": "Dastak",
+            "scope": "read_write",
+            "user_id": state,
+            "return_url": return_url,
             "callback_url": callback_url,
-        }  # fmt: skip
+        }
         return f"{account}/wc-auth/v1/authorize?{urlencode(query)}"
 
     def read_keys(self, body: bytes, state: str) -> Grant:
@@ -179,13 +190,17 @@ class WooCommerce:
         """Also the proof that the keys belong to this very shop."""
         settings = self._get(account, "settings/general", {"_fields": "id,value"})
         values = {row["id"]: row.get("value") for row in settings if isinstance(row, dict) and "id" in row}
-        index = http.body_of(http.read("GET", http.guard(f"{account.name}/wp-json/", self._trusted), timeout=self._timeout))
+        index = http.body_of(
+            http.read("GET", http.guard(f"{account.name}/wp-json/", self._trusted), timeout=self._timeout)
+        )
         index = index if isinstance(index, dict) else {}
         return StoreProfile(
-            name=clean(index.get("name"), 200) or urlsplit(account.name).netloc, account=account.name,
-            timezone=_timezone(index), currency=str(values.get("woocommerce_currency") or "")[:3],
+            name=clean(index.get("name"), 200) or urlsplit(account.name).netloc,
+            account=account.name,
+            timezone=_timezone(index),
+            currency=str(values.get("woocommerce_currency") or "")[:3],
             country=str(values.get("woocommerce_default_country") or "").split(":")[0][:2].upper(),
-        )  # fmt: skip
+        )
 
     def ensure_webhooks(self, account: Account, url: str, secret: str) -> tuple[Mapping[str, Any], str]:
         """Create what is missing, replace what is off.
@@ -201,9 +216,18 @@ class WooCommerce:
             self._write(account, "delete", f"webhooks/{int(hook['id'])}", params={"force": "true"})
         missing = [topic for topic in TOPICS if topic not in good]
         for topic in missing:
-            made = self._write(account, "post", "webhooks", {
-                "name": f"Dastak {topic}", "topic": topic, "delivery_url": url, "secret": secret, "status": "active",
-            })  # fmt: skip
+            made = self._write(
+                account,
+                "post",
+                "webhooks",
+                {
+                    "name": f"Dastak {topic}",
+                    "topic": topic,
+                    "delivery_url": url,
+                    "secret": secret,
+                    "status": "active",
+                },
+            )
             good[topic] = made["id"]
         repaired = [str(h["topic"]) for h in gone if h["topic"] in missing]
         sentence = f"Repaired webhooks that the store had switched off: {', '.join(repaired)}." if repaired else ""
@@ -224,15 +248,23 @@ class WooCommerce:
     def fetch_orders(self, account: Account, since: datetime) -> Iterator[WebhookRequest]:
         """Orders modified since, oldest first.
 
-        `modified_after` is strictly greater and to the second, and rows move between pages while one pages, so the cursor
-        advances instead of the page, one second short of the newest seen.
+        `modified_after` is strictly greater and to the second, and rows move between pages while one pages, so the
+        cursor advances instead of the page, one second short of the newest seen.
         """
         page, seen = 1, set()
         while True:
-            rows = self._get(account, "orders", {
-                "modified_after": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", "dates_are_gmt": "true",
-                "orderby": "modified", "order": "asc", "per_page": "100", "page": str(page),
-            })  # fmt: skip
+            rows = self._get(
+                account,
+                "orders",
+                {
+                    "modified_after": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}",
+                    "dates_are_gmt": "true",
+                    "orderby": "modified",
+                    "order": "asc",
+                    "per_page": "100",
+                    "page": str(page),
+                },
+            )
             for row in rows:
                 key = (row.get("id"), row.get("date_modified_gmt"))
                 if key not in seen:
@@ -284,9 +316,14 @@ class WooCommerce:
         return _answer(response, wrote=False)
 
     def _write(
-        self, account: Account, method: str, path: str, data: Mapping[str, Any] | None = None, *,
+        self,
+        account: Account,
+        method: str,
+        path: str,
+        data: Mapping[str, Any] | None = None,
+        *,
         params: Mapping[str, str] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         return _answer(self._call(account, method, path, data, params), wrote=True)
 
     def _call(
@@ -294,9 +331,13 @@ class WooCommerce:
     ) -> requests.Response:
         http.guard(account.name, self._trusted)
         api = API(
-            account.name, account.credentials.get("consumer_key", ""), account.credentials.get("consumer_secret", ""),
-            version="wc/v3", timeout=self._timeout, user_agent=http.USER_AGENT,
-        )  # fmt: skip
+            account.name,
+            account.credentials.get("consumer_key", ""),
+            account.credentials.get("consumer_secret", ""),
+            version="wc/v3",
+            timeout=self._timeout,
+            user_agent=http.USER_AGENT,
+        )
         arguments: dict[str, Any] = {"params": dict(params or {}), "allow_redirects": False}
         if method in ("post", "put"):
             arguments["data"] = data
@@ -333,7 +374,8 @@ def _answer(response: requests.Response, *, wrote: bool) -> Any:
         raise OutcomeUnknown(f"the store's answer could not be read (HTTP {status})")
     if body is None and status in (401, 403, 405, 406, 455):
         raise ConfigurationError(
-            f"A firewall or the host in front of the store refused us (HTTP {status}). Allow Dastak's requests to /wp-json."
+            f"A firewall or the host in front of the store refused us (HTTP {status}). "
+            "Allow Dastak's requests to /wp-json."
         )
     if status == 401 or status == 403:
         raise ConfigurationError(f"The store no longer accepts our keys: {said or 'access denied'}. Connect it again.")
@@ -359,7 +401,11 @@ def _target_status(change: StoreChange) -> str:
 def _facts(topic: str, body: dict[str, Any]) -> list[Fact]:
     if "code" in body and "message" in body and not isinstance(body.get("id"), int):
         # A validly signed body that is an error: the user whom the webhook belongs to has lost the right to see orders.
-        return [StoreAccessBroken(sentence=f"The store answers our webhooks with: {clean(body['message'], 200)}. Connect it again.")]
+        return [
+            StoreAccessBroken(
+                sentence=f"The store answers our webhooks with: {clean(body['message'], 200)}. Connect it again."
+            )
+        ]
     if topic == "order.deleted":
         return [OrderRemoved(external_id=str(int(body["id"])))]
     if body["status"] == "trash":
@@ -383,8 +429,15 @@ def _order(body: dict[str, Any]) -> OrderChanged:
         raw_payment=f"{status}{', paid' if paid_at else ''}"[:64],
         fulfilment=FULFILMENT.get(status, UNKNOWN),
         raw_fulfilment=status[:64],
-        gateways=tuple(filter(None, ("cash on delivery" if cod else clean(body.get("payment_method"), 80),
-                                     clean(body.get("payment_method_title"), 80)))),
+        gateways=tuple(
+            filter(
+                None,
+                (
+                    "cash on delivery" if cod else clean(body.get("payment_method"), 80),
+                    clean(body.get("payment_method_title"), 80),
+                ),
+            )
+        ),
         cancelled_at=modified if status == "cancelled" else None,
         draft=status in DRAFTS,
         customer_id=str(body.get("customer_id") or ""),
@@ -395,7 +448,7 @@ def _order(body: dict[str, Any]) -> OrderChanged:
         items=tuple(_item(line, currency) for line in _list(body.get("line_items"))),
         parcels=tuple(_parcels(body, modified)),
         consents=tuple(_consents(body)),
-    )  # fmt: skip
+    )
 
 
 def _payment(status: str, paid_at: datetime | None, body: dict[str, Any]) -> str:
@@ -407,19 +460,25 @@ def _payment(status: str, paid_at: datetime | None, body: dict[str, Any]) -> str
 def _address(raw: dict[str, Any], shipping: dict[str, Any], billing: dict[str, Any]) -> Address:
     return Address(
         name=clean(f"{raw.get('first_name') or ''} {raw.get('last_name') or ''}", 120),
-        line1=clean(raw.get("address_1"), 200), line2=clean(raw.get("address_2"), 200), city=clean(raw.get("city"), 80),
-        region=clean(raw.get("state"), 80), postcode=clean(raw.get("postcode"), 20),
+        line1=clean(raw.get("address_1"), 200),
+        line2=clean(raw.get("address_2"), 200),
+        city=clean(raw.get("city"), 80),
+        region=clean(raw.get("state"), 80),
+        postcode=clean(raw.get("postcode"), 20),
         country=clean(billing.get("country") or shipping.get("country"), 2).upper(),
-    )  # fmt: skip
+    )
 
 
 def _item(line: dict[str, Any], currency: str) -> Item:
     quantity = int(line.get("quantity") or 0)
     each = (Money.parse(line["subtotal"], currency).amount / quantity) if quantity and line.get("subtotal") else None
     return Item(
-        external_id=str(line.get("id") or ""), title=clean(line.get("name"), 300), sku=clean(line.get("sku"), 100),
-        quantity=quantity, price=Money(each, currency) if each is not None else None,
-    )  # fmt: skip
+        external_id=str(line.get("id") or ""),
+        title=clean(line.get("name"), 300),
+        sku=clean(line.get("sku"), 100),
+        quantity=quantity,
+        price=Money(each, currency) if each is not None else None,
+    )
 
 
 def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
@@ -431,10 +490,13 @@ def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
             number = clean(raw.get("tracking_number"), 64)
             if number:
                 yield ParcelSeen(
-                    external_id=clean(raw.get("tracking_id"), 64) or number, status="booked", tracking_number=number,
+                    external_id=clean(raw.get("tracking_id"), 64) or number,
+                    status="booked",
+                    tracking_number=number,
                     courier=clean(raw.get("tracking_provider") or raw.get("custom_tracking_provider"), 100),
-                    tracking_url=clean(raw.get("custom_tracking_link"), 500), occurred_at=_shipped_at(raw) or modified,
-                )  # fmt: skip
+                    tracking_url=clean(raw.get("custom_tracking_link"), 500),
+                    occurred_at=_shipped_at(raw) or modified,
+                )
 
 
 def _shipped_at(raw: dict[str, Any]) -> datetime | None:

@@ -1,15 +1,15 @@
 """The engine: journeys are declared one per file beside this one, as data a merchant could read aloud.
 
-`react` turns a transition of an order into enrollments and exits; `advance` turns time into messages. An enrollment is
-one order in one journey, once for ever. All its steps are planned as touchpoints when it begins, so what will happen can
-be seen, and a later version of the journey changes nothing for those already in it.
+`react` turns a transition of an order into enrollments and exits; `advance` turns time into messages. An enrollment
+is one order in one journey, once for ever. All its steps are planned as touchpoints when it begins, so what will
+happen can be seen, and a later version of the journey changes nothing for those already in it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint, select
@@ -143,11 +143,21 @@ def _not_begun(desk: Desk, settled: Settled, journey: Journey, order: Order) -> 
 def _plan(session: Session, journey: Journey, step: Step, order: Order, at: datetime) -> Touchpoint:
     due_at = at + step.after
     touch = Touchpoint(
-        store_id=session.store_id, key=f"{journey.name}/{order.external_id}/{step.name}", journey=journey.name,
-        step=step.name, action=step.action, template=step.template, message_class=journey.message_class,
-        critical=journey.critical, prompt=step.prompt, relevance=dict(step.relevance), because=journey.because,
-        due_at=due_at, stale_at=due_at + step.fresh_for, planned_at=session.now(),
-    )  # fmt: skip
+        store_id=session.store_id,
+        key=f"{journey.name}/{order.external_id}/{step.name}",
+        journey=journey.name,
+        step=step.name,
+        action=step.action,
+        template=step.template,
+        message_class=journey.message_class,
+        critical=journey.critical,
+        prompt=step.prompt,
+        relevance=dict(step.relevance),
+        because=journey.because,
+        due_at=due_at,
+        stale_at=due_at + step.fresh_for,
+        planned_at=session.now(),
+    )
     touch.order, touch.contact = order, order.contact
     session.add(touch)
     return touch
@@ -252,7 +262,11 @@ GRACE = timedelta(hours=4)
 _TOLD: dict[str, tuple[str, tuple[str, ...], str]] = {
     "confirmed": ("confirmed", ("dastak-confirmed",), "The customer confirmed this order on WhatsApp."),
     "declined": ("declined", ("dastak-cancelled",), "The customer cancelled this order on WhatsApp."),
-    "expired": ("no_answer", ("dastak-no-answer",), "The customer did not answer on WhatsApp. Please call before sending."),
+    "expired": (
+        "no_answer",
+        ("dastak-no-answer",),
+        "The customer did not answer on WhatsApp. Please call before sending.",
+    ),
 }
 """Confirmation state to (outcome, tags, note) in the store."""
 
@@ -265,18 +279,25 @@ def tell_store(session: Session, order: Order, transition: Transition) -> None:
     outcome, tags, note = told
     policy = session.get_one(Store, session.store_id).policy
     change = StoreChange(
-        order_id=order.external_id, outcome=outcome, note=note, tags=tags, at=transition.at,
+        order_id=order.external_id,
+        outcome=outcome,
+        note=note,
+        tags=tags,
+        at=transition.at,
         cancel=outcome == "declined" and policy.cancel_in_store,
         options={"confirmed_status": policy.confirmed_status},
-    )  # fmt: skip
+    )
     put_write_back(session, order, f"{outcome}/{transition.at.timestamp():.0f}", change)
 
 
 def tell_store_reason(session: Session, order: Order, reason: str, at: datetime) -> None:
     """Write the customer's reason for cancelling back to the store."""
     change = StoreChange(
-        order_id=order.external_id, outcome="reason", note=f"Reason given on WhatsApp: {reason.replace('_', ' ')}.",
-        tags=(f"dastak-reason-{reason.replace('_', '-')}",), at=at, reason=reason,
-    )  # fmt: skip
+        order_id=order.external_id,
+        outcome="reason",
+        note=f"Reason given on WhatsApp: {reason.replace('_', ' ')}.",
+        tags=(f"dastak-reason-{reason.replace('_', '-')}",),
+        at=at,
+        reason=reason,
+    )
     put_write_back(session, order, f"reason/{reason}", change)
-
