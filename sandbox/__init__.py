@@ -18,13 +18,15 @@ import ipaddress
 import logging
 import threading
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from sandbox.control import Control, answer
+from sandbox.answers import as_json
+from sandbox.control import Control
 from sandbox.delivery import Caller, is_loopback
 from sandbox.errors import Refusal
 from sandbox.face import Face
@@ -85,7 +87,7 @@ class Sandbox:
         app.config["MAX_CONTENT_LENGTH"] = 110 * 1024 * 1024  # WhatsApp takes documents of 100 MB
         app.json.sort_keys = False  # type: ignore[attr-defined]
         app.before_request(self._only_this_machine)
-        app.register_error_handler(Refusal, lambda error: answer({"error": error.sentence}, error.status))
+        app.register_error_handler(Refusal, lambda error: as_json({"error": error.sentence}, error.status))
         app.register_error_handler(HTTPException, _plainly)
         app.register_blueprint(self._graph.blueprint())
         for blueprint in self._shopify_pages.blueprints():
@@ -97,7 +99,7 @@ class Sandbox:
         return app
 
     def _only_this_machine(self) -> None:
-        """Loopback peers only, no foreign Host (DNS rebinding), and no other site's pages behind the merchant's hand."""
+        """Loopback peers only, no foreign Host (DNS rebinding), no other site's page behind the merchant's hand."""
         peer = request.remote_addr or ""
         try:
             local = ipaddress.ip_address(peer).is_loopback
@@ -143,7 +145,8 @@ class Sandbox:
             caller = Caller(self.settings.app_url)
             while not self._closed.wait(1.0):
                 if self.whatsapp.verify_webhook(caller):
-                    return
+                    break
+            caller.close()
 
         threading.Thread(target=ask, name="sandbox-greeting", daemon=True).start()
 
@@ -161,7 +164,7 @@ class Sandbox:
 def _plainly(error: HTTPException) -> Response | HTTPException:
     """Unknown addresses and wrong methods, in the form the caller reads."""
     if request.path.startswith("/control/"):
-        return answer({"error": error.description or error.name}, error.code or 500)
+        return as_json({"error": error.description or error.name}, error.code or 500)
     return error
 
 
@@ -197,7 +200,7 @@ def serve(settings: Settings | None = None) -> Running:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     held: list[Sandbox] = []
 
-    def wsgi(environ: dict, start_response: object) -> object:  # the port is known only after binding
+    def wsgi(environ: dict[str, Any], start_response: object) -> object:  # the port is known only after binding
         return held[0].app.wsgi_app(environ, start_response)  # type: ignore[arg-type]
 
     server = make_server("127.0.0.1", settings.port, wsgi, threaded=True, request_handler=_Quiet)  # type: ignore[arg-type]

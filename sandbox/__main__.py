@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing.util
-import sys
 
 from flask import Flask
 from granian import Granian
@@ -45,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -182,14 +182,22 @@ def _customer(stated: Any) -> Customer:
         raise Refusal('customer looks like {"name", "phone", "city", "locale"}.')
     name = _text(stated, "name", usual.name, 120) or usual.name
     first = name.partition(" ")[0].casefold()
+    phone = _text(stated, "phone", usual.phone, 60)
     email = f"{first}@example.test" if first.isascii() and first.isalnum() else "customer@example.test"
     return Customer(
         name=name,
-        phone=_text(stated, "phone", usual.phone, 60),
-        city=_text(stated, "city", usual.city, 80) or usual.city,
+        phone=phone,
+        city=_text(stated, "city", "", 80) or _city_for(phone),
         locale=_text(stated, "locale", usual.locale, 20) or usual.locale,
         email=_text(stated, "email", email, 120),
     )
+
+
+def _city_for(phone: str) -> str:
+    """Where a customer lives who only stated a phone number."""
+    number = normalised(phone)
+    country = country_of(number) if number else "PK"
+    return next((city.name for city in CITIES.values() if city.country == country), CAST[0].city)
 
 
 def _items(stated: Any) -> tuple[Item, ...]:

@@ -23,7 +23,7 @@ PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 FURTHEST = 20 * 365 * 86400  # beyond this, timestamps of the vendors would stop making sense
 
 
-def seconds_of(duration: str) -> float:
+def seconds_of(duration: object) -> float:
     """`24h`, `90m`, `1h30m` in seconds."""
     if not isinstance(duration, str) or not DURATION.fullmatch(duration.strip().lower()):
         raise Refusal('A duration looks like "24h", "90m", "2d" or "1h30m" (units s, m, h, d).')

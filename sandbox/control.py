@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Blueprint, Response, request
 
+from sandbox.answers import as_json
 from sandbox.catalogue import PAYMENTS, Basket
 from sandbox.clock import seconds_of
 from sandbox.errors import Refusal
 from sandbox.faults import VENDORS, what_exists
 from sandbox.phones import as_shown, normalised
-from sandbox.stores import STORES
 from sandbox.shopify.webhooks import API_VERSION, TOPICS
+from sandbox.stores import STORES
 from sandbox.whatsapp import events, templates
 from sandbox.whatsapp.accounts import shown_number
 from sandbox.woocommerce.orders import VERSION as WOOCOMMERCE_VERSION
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
     from sandbox import Sandbox
 
 QUALITIES = ("GREEN", "YELLOW", "RED", "UNKNOWN")
-
-
-def answer(value: Any, status: int = 200) -> Response:
-    response = Response(orjson.dumps(value), status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def stated() -> dict[str, Any]:
@@ -122,22 +117,22 @@ class Control:
             if rule.rule.startswith("/control/")
             for method in sorted((rule.methods or set()) & {"GET", "POST", "DELETE"})
         ]
-        return answer({"control": sorted(rules, key=lambda line: line.split()[1])})
+        return as_json({"control": sorted(rules, key=lambda line: line.split()[1])})
 
     # Orders
 
     def place_order(self) -> Response:
-        return answer(self._stores.place(stated()), 201)
+        return as_json(self._stores.place(stated()), 201)
 
     def get_order(self, order_id: str) -> Response:
-        return answer(self._stores.told(*self._stores.find(order_id)))
+        return as_json(self._stores.told(*self._stores.find(order_id)))
 
     def list_orders(self) -> Response:
         orders, total = self._stores.newest(whole("limit", 50, 100_000), request.args.get("store") or None)
-        return answer({"orders": orders, "total": total})
+        return as_json({"orders": orders, "total": total})
 
     def change_order(self, order_id: str) -> Response:
-        return answer(self._stores.act(order_id, stated()))
+        return as_json(self._stores.act(order_id, stated()))
 
     def leave_checkout(self) -> Response:
         body = stated()
@@ -145,12 +140,12 @@ class Control:
         if store == "woocommerce":
             raise Refusal(
                 "WooCommerce tells nobody of a cart: that needs the companion plugin, which comes with a later issue. "
-                'A leaked draft can be made with POST /control/stores {"store": "woocommerce", "action": "leak_draft"}.',
+                'A leaked draft is made by POST /control/stores {"store": "woocommerce", "action": "leak_draft"}.',
                 501,
             )
         self._stores.check(store)
         checkout = self._shopify.leave_checkout(self._stores.shop(body)["domain"], Basket.from_json(body))
-        return answer(
+        return as_json(
             {
                 "checkout_token": checkout["token"],
                 "name": checkout["name"],
@@ -165,18 +160,14 @@ class Control:
     def pay(self) -> Response:
         body = stated()
         if body.get("outcome") != "paid":
-            raise Refusal(
-                'The sandbox has no gateways yet: only the outcome "paid", by the merchant\'s hand.', 501
-            )
-        return answer(self._stores.pay(str(body.get("order_id", ""))))
+            raise Refusal('The sandbox has no gateways yet: only the outcome "paid", by the merchant\'s hand.', 501)
+        return as_json(self._stores.pay(str(body.get("order_id", ""))))
 
     # The clock
 
     def get_clock(self) -> Response:
         clock = self._world.clock
-        return answer(
-            {"now": clock.now().isoformat(timespec="milliseconds"), "offset_seconds": clock.offset()}
-        )
+        return as_json({"now": clock.now().isoformat(timespec="milliseconds"), "offset_seconds": clock.offset()})
 
     def move_clock(self) -> Response:
         body = stated()
@@ -203,18 +194,16 @@ class Control:
                 }
             )
         told.sort(key=lambda phone: phone["last"]["at"] if phone["last"] else "", reverse=True)
-        return answer({"phones": told[: whole("limit", 200, 100_000)], "total": len(told)})
+        return as_json({"phones": told[: whole("limit", 200, 100_000)], "total": len(told)})
 
     def get_phone(self, phone: str) -> Response:
         number = phone_in(phone)
         with self._world.lock:
             known = self._phones.known(number)
-            traits = (
-                {key: self._phones.phone(number)[key] for key in ("name", *PHONE_TRAITS)} if known else {}
-            )
+            traits = {key: self._phones.phone(number)[key] for key in ("name", *PHONE_TRAITS)} if known else {}
             messages = [as_shown(message) for message in self._phones.chat(number)]
         windows = self._whatsapp.windows_of(number) if known else {}
-        return answer({"phone": number, **traits, "windows": windows, "messages": messages})
+        return as_json({"phone": number, **traits, "windows": windows, "messages": messages})
 
     def set_phone(self, phone: str) -> Response:
         body = stated()
@@ -228,7 +217,7 @@ class Control:
 
     def tap(self, phone: str) -> Response:
         body = stated()
-        return answer(as_shown(self._phones.tap(phone_in(phone), body.get("message_id"), body.get("button"))))
+        return as_json(as_shown(self._phones.tap(phone_in(phone), body.get("message_id"), body.get("button"))))
 
     def send(self, phone: str) -> Response:
         body = stated()
@@ -238,7 +227,7 @@ class Control:
         if not all(isinstance(value, str) and len(value) <= 4096 for value in content.values()):
             raise Refusal("A message is a text of at most 4096 characters.")
         to = body.get("to")
-        return answer(as_shown(self._phones.send(phone_in(phone), content, None if to is None else str(to))))
+        return as_json(as_shown(self._phones.send(phone_in(phone), content, None if to is None else str(to))))
 
     def read(self, phone: str) -> Response:
         self._phones.read(phone_in(phone))
@@ -247,33 +236,29 @@ class Control:
     # Faults and the log
 
     def list_faults(self) -> Response:
-        return answer({"faults": self._world.faults.active(), **what_exists()})
+        return as_json({"faults": self._world.faults.active(), **what_exists()})
 
     def add_fault(self) -> Response:
         body = stated()
-        fault = self._world.faults.add(
-            body.get("target"), body.get("mode"), body.get("rate", 1.0), body.get("count")
-        )
-        return answer({"fault": fault.as_json(), "faults": self._world.faults.active(), **what_exists()}, 201)
+        fault = self._world.faults.add(body.get("target"), body.get("mode"), body.get("rate", 1.0), body.get("count"))
+        return as_json({"fault": fault.as_json(), "faults": self._world.faults.active(), **what_exists()}, 201)
 
     def remove_faults(self, id: int | None = None) -> Response:
         removed = self._world.faults.remove(id)
-        return answer({"removed": removed, "faults": self._world.faults.active(), **what_exists()})
+        return as_json({"removed": removed, "faults": self._world.faults.active(), **what_exists()})
 
     def read_log(self) -> Response:
         vendor = request.args.get("vendor")
         if vendor and vendor not in VENDORS:
             raise Refusal(f"There is no vendor {vendor!r}. Vendors: {', '.join(VENDORS)}.")
         entries = self._world.log.read(vendor, whole("since", 0, 10**12), whole("limit", 200, 5000))
-        return answer({"log": entries, "last": self._world.log.last})
+        return as_json({"log": entries, "last": self._world.log.last})
 
     # WhatsApp
 
     def list_templates(self) -> Response:
         keys = ("id", "waba", "name", "language", "category", "status", "quality_score", "components")
-        return answer(
-            {"templates": [{key: one[key] for key in keys} for one in self._whatsapp.templates.values()]}
-        )
+        return as_json({"templates": [{key: one[key] for key in keys} for one in self._whatsapp.templates.values()]})
 
     def change_templates(self) -> Response:
         """Force status, category or quality of every template that matches name, language and waba."""
@@ -292,9 +277,7 @@ class Control:
             raise Refusal("Say status, category, quality or pacing.")
         filters = {key: body[key] for key in ("name", "language", "waba") if body.get(key)}
         chosen = [
-            one
-            for one in self._whatsapp.templates.values()
-            if all(one[key] == value for key, value in filters.items())
+            one for one in self._whatsapp.templates.values() if all(one[key] == value for key, value in filters.items())
         ]
         if not chosen:
             raise Refusal("No template matches. See GET /control/templates.", 404)
@@ -308,10 +291,10 @@ class Control:
             if "pacing" in wanted:
                 template["pacing"] = wanted["pacing"]
                 self._whatsapp.templates.touch(template["id"])
-        return answer({"changed": [f"{one['name']} ({one['language']})" for one in chosen]})
+        return as_json({"changed": [f"{one['name']} ({one['language']})" for one in chosen]})
 
     def whatsapp_event(self) -> Response:
-        return answer({"done": _public(events.happen(self._whatsapp, stated()))})
+        return as_json({"done": _public(events.happen(self._whatsapp, stated()))})
 
     def list_numbers(self) -> Response:
         accounts = self._whatsapp.accounts
@@ -327,7 +310,7 @@ class Control:
                     "access_token": number["token"] if number["token"].startswith("sandbox-token") else "***",
                 }
             )
-        return answer({"numbers": told})
+        return as_json({"numbers": told})
 
     def set_number(self) -> Response:
         """Add a business number, or change one (by `id`)."""
@@ -351,7 +334,7 @@ class Control:
             with self._world.lock:
                 number.update({key: body[key] for key in allowed if key in body})
                 accounts.numbers.touch(number["id"])
-            return answer({"number": number["id"]})
+            return as_json({"number": number["id"]})
         name, display = body.get("name", "Sandbox Store"), body.get("display_phone_number")
         if display is None:
             display = f"+92 300 77{self._world.next_number('display', 10001)}"
@@ -359,7 +342,7 @@ class Control:
         if not all(isinstance(text, str) and text for text in (name, display)):
             raise Refusal("name and display_phone_number are texts.")
         number = accounts.add(name, display, None if waba is None else str(waba), throughput=throughput)
-        return answer(
+        return as_json(
             {
                 "phone_number_id": number["id"],
                 "waba_id": number["waba"],
@@ -374,18 +357,14 @@ class Control:
         """An embedded-signup code, as the browser gets it from Facebook. Lives 30 s."""
         waba = str(stated().get("waba_id", ""))
         code = self._whatsapp.accounts.issue_code(waba)
-        numbers = [
-            number["id"] for number in self._whatsapp.accounts.numbers.values() if number["waba"] == waba
-        ]
-        return answer(
-            {"code": code, "waba_id": waba, "phone_number_id": numbers[0] if numbers else None}, 201
-        )
+        numbers = [number["id"] for number in self._whatsapp.accounts.numbers.values() if number["waba"] == waba]
+        return as_json({"code": code, "waba_id": waba, "phone_number_id": numbers[0] if numbers else None}, 201)
 
     # Stores
 
     def list_stores(self) -> Response:
         woo = self._woo
-        return answer(
+        return as_json(
             {
                 "shopify": [
                     {key: shop[key] for key in ("domain", "name", "installed", "scopes")}
@@ -413,9 +392,7 @@ class Control:
     def change_store(self) -> Response:
         body = stated()
         store, action = body.get("store"), body.get("action")
-        actions = {"shopify": SHOPIFY_ACTIONS, "woocommerce": WOO_ACTIONS}.get(
-            store if isinstance(store, str) else ""
-        )
+        actions = {"shopify": SHOPIFY_ACTIONS, "woocommerce": WOO_ACTIONS}.get(store if isinstance(store, str) else "")
         if actions is None:
             raise Refusal(f"There is no store {store!r}. Stores: {', '.join(STORES)}.")
         act = actions.get(action) if isinstance(action, str) else None
@@ -470,7 +447,7 @@ class Control:
             "whatsapp": self._whatsapp.webhooks.queue.waiting(),
         }
         timers = self._world.timers.waiting()
-        return answer(
+        return as_json(
             {
                 "ready": True,
                 "idle": not any(queues.values()) and not timers,

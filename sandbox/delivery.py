@@ -42,7 +42,7 @@ class Policy:
         """Seconds before attempt number `attempt` (the first retry is 2), None when the vendor gives up."""
         if self.retries is not None and attempt > self.retries + 1:
             return None
-        return min(self.first_retry * 2 ** min(attempt - 2, 30), self.longest_wait)
+        return min(self.first_retry * 2.0 ** min(attempt - 2, 30), self.longest_wait)
 
 
 @dataclass(frozen=True)
@@ -93,35 +93,35 @@ class Caller:
             raise Unreachable(f"the sandbox calls only this machine, not {host or outgoing.url!r}")
         key = (address.scheme, host, port)
         target = (address.path or "/") + (f"?{address.query}" if address.query else "")
-        for connection, reused in self._candidates(key, timeout):
+        while True:
+            reused = key in self._connections
+            connection = self._connection(key, timeout)
             try:
                 answer = self._exchange(connection, outgoing, target, address.netloc)
             except (http.client.BadStatusLine, ConnectionResetError, BrokenPipeError) as error:
                 self._forget(key)
                 if reused:  # an idle connection the other side had closed: ask again on a fresh one
                     continue
-                raise Unreachable(f"{type(error).__name__}") from None
+                raise Unreachable(type(error).__name__) from None
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self._forget(key)
                 raise Unreachable("timed out" if isinstance(error, TimeoutError) else str(error)) from None
             if not keep_alive:
                 self._forget(key)
             return answer
-        raise Unreachable("connection lost")
 
-    def _candidates(
-        self, key: tuple[str, str, int], timeout: float
-    ) -> list[tuple[http.client.HTTPConnection, bool]]:
+    def close(self) -> None:
+        for key in list(self._connections):
+            self._forget(key)
+
+    def _connection(self, key: tuple[str, str, int], timeout: float) -> http.client.HTTPConnection:
         scheme, host, port = key
-        kept = self._connections.get(key)
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        fresh = kind(host, port, timeout=timeout)
-        self._connections[key] = kept or fresh
-        return [(kept, True), (fresh, False)] if kept else [(fresh, False)]
+        if key not in self._connections:
+            kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+            self._connections[key] = kind(host, port, timeout=timeout)
+        return self._connections[key]
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, outgoing: Outgoing, target: str, netloc: str
-    ) -> Answer:
+    def _exchange(self, connection: http.client.HTTPConnection, outgoing: Outgoing, target: str, netloc: str) -> Answer:
         connection.putrequest(outgoing.method, target, skip_host=True, skip_accept_encoding=True)
         names = {name.lower() for name, _ in outgoing.headers}
         if "host" not in names:
@@ -185,9 +185,7 @@ class DeliveryQueue:
         fault = self._world.faults.draw(self._policy.vendor, WEBHOOKS)
         if fault is not None:
             if fault.mode == "drop":
-                self._world.log.add(
-                    self._policy.vendor, "webhook", payload.get("what", "webhook"), "fault: dropped"
-                )
+                self._world.log.add(self._policy.vendor, "webhook", payload.get("what", "webhook"), "fault: dropped")
                 return
             times = 2 if fault.mode == "duplicate" else 1
             after += {"delay": (2.0, 5.0), "reorder": (0.3, 1.2)}.get(fault.mode, (0.0, 0.0))[0]
@@ -243,6 +241,7 @@ class DeliveryQueue:
                     self._in_flight -= len(jobs)
                     for job in jobs:
                         self._shelf.drop(str(job.number))
+        caller.close()
 
     def _take(self) -> list[_Job]:
         with self._condition:

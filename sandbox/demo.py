@@ -72,9 +72,7 @@ class Merchant:
     def play(self) -> None:
         self.wait_for_app()
         stores = self._asked("GET", f"{self._sandbox}/control/stores", "the sandbox's stores").json()
-        numbers = self._asked("GET", f"{self._sandbox}/control/numbers", "the sandbox's numbers").json()[
-            "numbers"
-        ]
+        numbers = self._asked("GET", f"{self._sandbox}/control/numbers", "the sandbox's numbers").json()["numbers"]
         subscribed = {number["waba_id"] for number in numbers if number["subscribed"]}
 
         demo = next(shop for shop in stores["shopify"] if shop["domain"] == SHOP)

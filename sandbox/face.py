@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, render_template, request
 
+from sandbox.answers import as_json
 from sandbox.catalogue import CAST, PAYMENTS, PRODUCTS, SHIPPING
-from sandbox.control import answer, whole
+from sandbox.control import whole
 from sandbox.faults import MODES, VENDORS
 from sandbox.phones import as_shown, normalised
 from sandbox.shopify import DEMO
@@ -37,9 +38,7 @@ class Face:
             products=PRODUCTS.values(),
             payments=PAYMENTS,
             shipping=SHIPPING,
-            cast=[
-                {"name": one.name, "phone": one.phone, "city": one.city, "locale": one.locale} for one in CAST
-            ],
+            cast=[{"name": one.name, "phone": one.phone, "city": one.city, "locale": one.locale} for one in CAST],
             modes={mode: means for mode, (_, means) in MODES.items()},
             vendors=VENDORS,
             shopify_name=self._sandbox.shopify.shops[DEMO]["name"],
@@ -76,7 +75,7 @@ class Face:
             messages = [as_shown(message) for message in sandbox.phones.chat(asked)[-100:]] if asked else []
         orders, total = sandbox.stores.newest(ORDERS_SHOWN)
         queues = (sandbox.shopify, sandbox.woocommerce, sandbox.whatsapp)
-        return answer(
+        return as_json(
             {
                 "now": world.clock.now().isoformat(timespec="milliseconds"),
                 "offset": world.clock.offset(),

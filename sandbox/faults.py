@@ -123,9 +123,7 @@ class VendorWords:
     throttled: Callable[[random.Random], Response]
 
 
-PROXY_PAGE = (
-    "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Checking your browser</body></html>"
-)
+PROXY_PAGE = "<!DOCTYPE html><html><head><title>Please wait</title></head><body>Checking your browser</body></html>"
 
 
 class Gate:

@@ -37,9 +37,7 @@ def masked(value: Any, name: str = "") -> Any:
 
 
 def masked_query(query: str) -> str:
-    return urlencode(
-        [(key, masked(value, key)) for key, value in parse_qsl(query, keep_blank_values=True)], safe="*"
-    )
+    return urlencode([(key, masked(value, key)) for key, value in parse_qsl(query, keep_blank_values=True)], safe="*")
 
 
 def readable(body: bytes, content_type: str) -> Any:

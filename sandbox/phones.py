@@ -37,9 +37,7 @@ def normalised(written: Any) -> str | None:
     """Any spelling of a number as `+923001234567`; None where it cannot be a phone number."""
     if not isinstance(written, str) or len(written) > 40 or re.search(r"[^\d\s()+./-]", written):
         return None
-    digits = "".join(
-        str(int(sign)) for sign in written if sign.isdigit() and sign.isdecimal()
-    )  # Urdu digits too
+    digits = "".join(str(int(sign)) for sign in written if sign.isdigit() and sign.isdecimal())  # Urdu digits too
     if written.strip().startswith("+"):
         pass
     elif digits.startswith("00"):
@@ -196,9 +194,7 @@ class Phones:
             titles = ", ".join(repr(choice["title"]) for choice in choices)
             raise Refusal(f"That message has no button {button!r}. It has: {titles}.", 404)
         if choice.get("url"):
-            raise Refusal(
-                f"{choice['title']!r} opens {choice['url']} in a browser; WhatsApp tells nobody.", 409
-            )
+            raise Refusal(f"{choice['title']!r} opens {choice['url']} in a browser; WhatsApp tells nobody.", 409)
         assert self.listener is not None
         return self.listener.customer_tapped(self.phone(number), message, choice)
 
@@ -230,8 +226,7 @@ def as_shown(message: Record) -> dict[str, Any]:
         for key in ("id", "from", "business", "number", "type", "text", "header", "footer", "status", "at")
     }
     shown["buttons"] = [
-        {key: button[key] for key in ("id", "title", "url") if key in button}
-        for button in message.get("buttons", ())
+        {key: button[key] for key in ("id", "title", "url") if key in button} for button in message.get("buttons", ())
     ]
     for key in ("list", "template", "language", "context", "reaction", "error", "media"):
         if message.get(key):

@@ -37,9 +37,7 @@ class Settings:
     seed: int | None = None  # makes the dice of the faults repeatable
 
     # The pace of the world. Tests make it faster, nobody needs it slower.
-    shopify_first_retry: float = (
-        1.0  # real: 8 retries over 4 hours; here each waits twice as long as the last
-    )
+    shopify_first_retry: float = 1.0  # real: 8 retries over 4 hours; here each waits twice as long as the last
     whatsapp_first_retry: float = 1.0  # real: growing for days; here doubling, at most 30 s
     template_review: float = 0.3  # how long Meta looks at a template; 0 approves within the request
     sent_after: float = 0.02  # accepted -> sent

@@ -153,9 +153,9 @@ class World:
         with self.lock:
             counters = self.shelf("counters")
             record = counters.get(of) or {"last": first - 1}
-            record["last"] += 1
-            counters.put(of, record)
-            return record["last"]
+            number = int(record["last"]) + 1
+            counters.put(of, {"last": number})
+            return number
 
     def names(self) -> list[str]:
         """The shelves that exist, those stored but not read yet included."""
@@ -218,9 +218,7 @@ class World:
     def _stored(self, name: str) -> list[tuple[str, Record]]:
         if self._database is None:
             return []
-        rows = self._database.execute(
-            "SELECT key, record FROM records WHERE shelf = ? ORDER BY number", (name,)
-        )
+        rows = self._database.execute("SELECT key, record FROM records WHERE shelf = ? ORDER BY number", (name,))
         return [(key, orjson.loads(record)) for key, record in rows]
 
     def _keep_saving(self) -> None:

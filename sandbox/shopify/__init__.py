@@ -255,11 +255,12 @@ class Shopify:
             why = self.why_not_cancel(order)
             if why is not None:
                 raise Refusal(f"{order['body']['name']}: {why}.", 409)
-            job = {"id": str(uuid.uuid4()), "reason": reason, "refund": refund}
+            id = str(uuid.uuid4())
+            job: Record = {"id": id, "reason": reason, "refund": refund}
             order["cancelling"] = job
             self.orders.touch(order["key"])
             self._cancel_soon(order["key"], job)
-            return job["id"]
+            return id
 
     def _cancel_soon(self, key: str, job: Record) -> None:
         self.world.timers.after(self.world.settings.cancel_job, lambda: self._cancelled(key, job))
@@ -286,9 +287,7 @@ class Shopify:
             if not order["body"]["fulfillments"]:
                 raise Refusal(f"{order['body']['name']} is not fulfilled yet.", 409)
             if status not in SHIPMENT_STATUSES:
-                raise Refusal(
-                    f"There is no shipment status {status!r}. There are: {', '.join(SHIPMENT_STATUSES)}."
-                )
+                raise Refusal(f"There is no shipment status {status!r}. There are: {', '.join(SHIPMENT_STATUSES)}.")
             self.change(order, orders.shipment(order, self.now(order), status))
 
     # Webhooks

@@ -22,7 +22,6 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    GraphQLObjectType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
@@ -87,11 +86,7 @@ class AdminApi:
             return {"errors": errors}
         operation = operation_of(document, name)
         if operation is None:
-            return {
-                "errors": [
-                    {"message": f"No operation named {name!r}" if name else "Must provide operation name"}
-                ]
-            }
+            return {"errors": [{"message": f"No operation named {name!r}" if name else "Must provide operation name"}]}
         requested = Cost(self._schema, document, variables).of(operation)
         bucket = self._buckets.setdefault(shop["domain"], Bucket(BUCKET, RESTORE))
         if requested > MOST_PER_QUERY:
@@ -205,14 +200,11 @@ class Cost:
             if isinstance(node, FieldNode):
                 found.append((owner, node))
             elif isinstance(node, InlineFragmentNode):
-                kind = node.type_condition
-                found += self._fields(
-                    self._schema.type_map[kind.name.value] if kind else owner, node.selection_set
-                )
+                on = node.type_condition
+                found += self._fields(self._schema.type_map[on.name.value] if on else owner, node.selection_set)
             elif isinstance(node, FragmentSpreadNode):
                 fragment = self._fragments[node.name.value]
-                kind = self._schema.type_map[fragment.type_condition.name.value]
-                found += self._fields(kind, fragment.selection_set)
+                found += self._fields(self._schema.type_map[fragment.type_condition.name.value], fragment.selection_set)
         return found
 
     def _selection(self, owner: Any, selection: SelectionSetNode | None, data: Any, counting: bool) -> float:
@@ -236,7 +228,7 @@ class Cost:
                 total += size * (1 + self._selection(kind, node.selection_set, first, counting))
         return total
 
-    def _connection(self, kind: GraphQLObjectType, node: FieldNode, value: Any, counting: bool) -> float:
+    def _connection(self, kind: Any, node: FieldNode, value: Any, counting: bool) -> float:
         size = self._size(node)
         inner = 0.0
         for parent, child in self._fields(kind, node.selection_set):
@@ -261,7 +253,7 @@ class Cost:
         return 2 + weight_of_connection(size) * inner
 
     def _size(self, node: FieldNode) -> int:
-        for argument in node.arguments:
+        for argument in node.arguments or ():
             if argument.name.value in ("first", "last"):
                 value: Any = None
                 if isinstance(argument.value, IntValueNode):
@@ -288,9 +280,7 @@ def gid(kind: str, id: Any) -> str:
 def number_of(kind: str, id: str) -> str:
     match = re.fullmatch(rf"gid://shopify/{kind}/(\d{{1,20}})(\?.*)?", id)
     if match is None:
-        raise GraphQLError(
-            f"Invalid global id '{id[:80]}'", extensions={"code": "argumentLiteralsIncompatible"}
-        )
+        raise GraphQLError(f"Invalid global id '{id[:80]}'", extensions={"code": "argumentLiteralsIncompatible"})
     return match[1]
 
 
@@ -368,8 +358,7 @@ class Root:
             "__typename": "AppInstallation",
             "id": gid("AppInstallation", self._shop["id"]),
             "accessScopes": [
-                {"handle": scope, "description": scope.replace("_", " ").capitalize()}
-                for scope in self._shop["scopes"]
+                {"handle": scope, "description": scope.replace("_", " ").capitalize()} for scope in self._shop["scopes"]
             ],
             "launchUrl": f"https://admin.shopify.com/store/{self._shop['handle']}/apps/dastak",
         }
@@ -383,9 +372,7 @@ class Root:
         self.needs("orders", "read_orders")
         chosen = self._matching(arguments.get("query"))
         key = SORTS[arguments.get("sortKey") or "PROCESSED_AT"]
-        chosen.sort(
-            key=lambda order: (key(order), order["body"]["id"]), reverse=bool(arguments.get("reverse"))
-        )
+        chosen.sort(key=lambda order: (key(order), order["body"]["id"]), reverse=bool(arguments.get("reverse")))
 
         def place(order: Record) -> list[Any]:
             return [key(order), order["body"]["id"]]
@@ -417,7 +404,7 @@ class Root:
         if "read_all_orders" in self._shop["scopes"]:
             return True
         horizon = orders.visible_since(self._shopify.world.clock.now())
-        return order["body"]["created_at"] >= orders.stamp(horizon, self._shop["iana_timezone"])
+        return str(order["body"]["created_at"]) >= orders.stamp(horizon, self._shop["iana_timezone"])
 
     def _matching(self, query: str | None) -> list[Record]:
         conditions = conditions_of(query or "")
@@ -437,9 +424,7 @@ class Root:
     def tagsRemove(self, info: Any, id: str, tags: list[str]) -> Record:
         return self._tagged("tagsRemove", id, tags, self._shopify.remove_tags)
 
-    def _tagged(
-        self, field: str, id: str, tags: list[str], act: Callable[[Record, list[str]], None]
-    ) -> Record:
+    def _tagged(self, field: str, id: str, tags: list[str], act: Callable[[Record, list[str]], None]) -> Record:
         self.needs(field, "write_orders")
         order = self._found(id)
         if order is None:
@@ -526,9 +511,7 @@ class Root:
             elif not (stated.get("type") or known):
                 errors.append(metafield_error("BLANK", index, "Type can't be blank."))
             elif "compareDigest" in stated and stated["compareDigest"] != (known and known["compareDigest"]):
-                message = (
-                    "The resource has been updated since it was loaded. Try again with an updated value."
-                )
+                message = "The resource has been updated since it was loaded. Try again with an updated value."
                 errors.append(metafield_error("STALE_OBJECT", index, message))
             else:
                 targets.append((order, namespace, stated, known))
@@ -562,9 +545,7 @@ class Root:
         body = order["body"]
         refunded = sum(float(t["amount"]) for t in order["transactions"] if t["kind"] == "REFUND")
         received = sum(
-            float(t["amount"])
-            for t in order["transactions"]
-            if t["kind"] == "SALE" and t["status"] == "SUCCESS"
+            float(t["amount"]) for t in order["transactions"] if t["kind"] == "SALE" and t["status"] == "SUCCESS"
         )
         lines = [self._line(line) for line in body["line_items"]]
         return {
@@ -605,9 +586,7 @@ class Root:
             "customerLocale": body["customer_locale"],
             "tags": orders.tag_list(body),
             "note": body["note"],
-            "customAttributes": [
-                {"key": pair["name"], "value": pair["value"]} for pair in body["note_attributes"]
-            ],
+            "customAttributes": [{"key": pair["name"], "value": pair["value"]} for pair in body["note_attributes"]],
             "discountCodes": [],
             "sourceName": body["source_name"],
             "sourceIdentifier": body["source_identifier"],
@@ -616,15 +595,11 @@ class Root:
             "customer": lambda info: self._customer(body["customer"]),
             "shippingAddress": address(body["shipping_address"], body["id"]),
             "billingAddress": address(body["billing_address"], body["id"]),
-            "lineItems": lambda info, **arguments: connection(
-                lines, dict, arguments, lambda line: [line["id"]]
-            ),
+            "lineItems": lambda info, **arguments: connection(lines, dict, arguments, lambda line: [line["id"]]),
             "fulfillments": lambda info, first=None, query=None: [
                 fulfillment(one) for one in body["fulfillments"][:first]
             ],
-            "transactions": lambda info, first=None, **_: [
-                transaction(one) for one in order["transactions"][:first]
-            ],
+            "transactions": lambda info, first=None, **_: [transaction(one) for one in order["transactions"][:first]],
             "refunds": lambda info, first=None: [
                 {
                     "__typename": "Refund",
@@ -643,9 +618,7 @@ class Root:
                     field
                     for field in order["metafields"].values()
                     if (namespace is None or field["namespace"] == own_namespace(namespace))
-                    and (
-                        keys is None or field["key"] in keys or f"{field['namespace']}.{field['key']}" in keys
-                    )
+                    and (keys is None or field["key"] in keys or f"{field['namespace']}.{field['key']}" in keys)
                 ],
                 dict,
                 arguments,
@@ -746,9 +719,7 @@ def own_namespace(namespace: str | None) -> str:
     """`$app:` (and no namespace at all) stands for the app's reserved namespace."""
     if namespace is None:
         return "app--1"
-    return (
-        namespace.replace("$app", "app--1").replace(":", "--") if namespace.startswith("$app") else namespace
-    )
+    return namespace.replace("$app", "app--1").replace(":", "--") if namespace.startswith("$app") else namespace
 
 
 def metafield_error(code: str, index: int, message: str) -> Record:
@@ -828,10 +799,10 @@ def connection(
     place: Callable[[Record], list[Any]],
 ) -> Record:
     """A page of a list. A cursor holds the place, not the position, so rows may move between pages."""
-    first, last = arguments.get("first"), arguments.get("last")
-    if first is None and last is None:
+    first = arguments.get("first")
+    if first is None and arguments.get("last") is None:
         raise GraphQLError("you must provide one of first or last", extensions={"code": "BAD_REQUEST"})
-    size = first if first is not None else last
+    size: int = first if first is not None else arguments["last"]
     if not 0 <= size <= 250:
         raise GraphQLError("first and last are from 0 to 250", extensions={"code": "BAD_REQUEST"})
     start, end = 0, len(found)
@@ -858,16 +829,12 @@ def cursor_at(place: list[Any]) -> str:
     return base64.urlsafe_b64encode("\x1f".join(map(str, place)).encode()).decode()
 
 
-def position_of(
-    found: list[Record], place: Callable[[Record], list[Any]], cursor: str, backwards: bool
-) -> int:
+def position_of(found: list[Record], place: Callable[[Record], list[Any]], cursor: str, backwards: bool) -> int:
     """The index of the item the cursor names, or of the last one before its place if it is gone."""
     try:
         wanted = base64.urlsafe_b64decode(cursor.encode()).decode().split("\x1f")
     except (binascii.Error, UnicodeError, ValueError):
-        raise GraphQLError(
-            "Invalid cursor for current pagination sort.", extensions={"code": "BAD_REQUEST"}
-        ) from None
+        raise GraphQLError("Invalid cursor for current pagination sort.", extensions={"code": "BAD_REQUEST"}) from None
     before = -1
     for index, item in enumerate(found):
         here = list(map(str, place(item)))
@@ -929,8 +896,12 @@ def conditions_of(query: str) -> list[Callable[[Record], bool]]:
     for minus, field, comparison, value in TERM.findall(query):
         condition = _condition(field, comparison, value.strip("\"'"))
         if condition is not None:
-            conditions.append((lambda order, c=condition: not c(order)) if minus else condition)
+            conditions.append(_opposite(condition) if minus else condition)
     return conditions
+
+
+def _opposite(condition: Callable[[Record], bool]) -> Callable[[Record], bool]:
+    return lambda order: not condition(order)
 
 
 def _condition(field: str, comparison: str, value: str) -> Callable[[Record], bool] | None:

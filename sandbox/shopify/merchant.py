@@ -28,11 +28,7 @@ def _text(stated: dict[str, Any], name: str) -> str | None:
 def _tags(stated: dict[str, Any]) -> list[str]:
     tags = stated.get("tags", stated.get("tag"))
     tags = [tags] if isinstance(tags, str) else tags
-    if (
-        not isinstance(tags, list)
-        or not tags
-        or not all(isinstance(tag, str) and len(tag) <= 40 for tag in tags)
-    ):
+    if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) and len(tag) <= 40 for tag in tags):
         raise Refusal("tags is a list of texts of at most 40 characters.")
     return tags
 

@@ -322,7 +322,7 @@ def add_tags(order: Record, tags: list[str]) -> list[str]:
     present = tag_list(order["body"])
     known = {tag.casefold() for tag in present}
     new = []
-    for tag in (part.strip() for tag in tags for part in tag.split(",")):
+    for tag in (part.strip() for given in tags for part in given.split(",")):
         if tag and tag.casefold() not in known:
             known.add(tag.casefold())
             new.append(tag)

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
-from flask import Blueprint, Response, g, redirect, render_template, request, send_from_directory
+from flask import Blueprint, Response, g, render_template, request, send_from_directory
 
+from sandbox.answers import see_other
 from sandbox.errors import Refusal
 from sandbox.faults import Gate, VendorWords
 from sandbox.shopify import Shopify
@@ -61,9 +62,7 @@ def host_parameter(handle: str) -> str:
 
 def query_hmac(secret: str, parameters: dict[str, str]) -> str:
     """Hex HMAC over the sorted parameters, values percent-encoded."""
-    message = "&".join(
-        f"{key}={quote(value, safe='~')}" for key, value in sorted(parameters.items()) if key != "hmac"
-    )
+    message = "&".join(f"{key}={quote(value, safe='~')}" for key, value in sorted(parameters.items()) if key != "hmac")
     return hmac.new(secret.encode(), message.encode(), hashlib.sha256).hexdigest()
 
 
@@ -114,9 +113,7 @@ class Pages:
         answered = answered_version(version)
         if store is None or answered is None:
             return json_answer({"errors": "Not Found"}, 404)
-        denied: Denied | None = self._shopify.tokens.check(
-            store, request.headers.get("X-Shopify-Access-Token", "")
-        )
+        denied: Denied | None = self._shopify.tokens.check(store, request.headers.get("X-Shopify-Access-Token", ""))
         if denied is not None:
             return json_answer({"errors": denied.message}, 401)
         try:
@@ -144,9 +141,7 @@ class Pages:
             return Response(render_template("shopify/problem.html", problem=wrong), 400)
         if request.method == "GET":
             scopes = given.get("scope") or ",".join(self._settings.shopify_scopes)
-            return render_template(
-                "shopify/authorize.html", shop=store, scopes=scopes.split(","), given=given
-            )
+            return render_template("shopify/authorize.html", shop=store, scopes=scopes.split(","), given=given)
         self._shopify.install(store)
         parameters = {
             "code": self._shopify.tokens.new_code(store["domain"]),
@@ -156,7 +151,7 @@ class Pages:
             "timestamp": str(int(self._world.clock.time())),
         }
         parameters["hmac"] = query_hmac(self._settings.shopify_api_secret, parameters)
-        return redirect(f"{given['redirect_uri']}?{urlencode(parameters)}")
+        return see_other(f"{given['redirect_uri']}?{urlencode(parameters)}")
 
     def _own_address(self, address: str) -> bool:
         """Redirects go only to the app (its TOML lists the addresses)."""
@@ -198,9 +193,9 @@ class Pages:
         store = self._shopify.shop_by_handle(handle)
         if request.form.get("action") == "uninstall":
             self._shopify.uninstall(store)
-            return redirect(f"/shopify/admin/store/{handle}")
+            return see_other(f"/shopify/admin/store/{handle}")
         self._shopify.install(store)
-        return redirect(f"/shopify/admin/store/{handle}/apps/{APP_HANDLE}")
+        return see_other(f"/shopify/admin/store/{handle}/apps/{APP_HANDLE}")
 
     def act(self, handle: str, order_id: str) -> Response:
         """The merchant's own hand: the buttons of the orders page."""
@@ -213,7 +208,7 @@ class Pages:
         except Refusal as refusal:
             problem = refusal.sentence
         query = urlencode({"order": order_id} | ({"problem": problem} if problem else {}))
-        return redirect(f"/shopify/admin/store/{handle}?{query}#order-{order_id}")
+        return see_other(f"/shopify/admin/store/{handle}?{query}#order-{order_id}")
 
     def app(self, handle: str, path: str) -> str:
         store = self._shopify.shop_by_handle(handle)

@@ -91,7 +91,7 @@ class Tokens:
             raise wrong
         if claims.get("aud") != self._settings.shopify_api_key or not isinstance(claims.get("dest"), str):
             raise wrong
-        return claims["dest"].removeprefix("https://")
+        return str(claims["dest"]).removeprefix("https://")
 
     # The token endpoint
 
@@ -166,17 +166,12 @@ class Tokens:
         now = self._world.clock.time()
         terminal = OAuthError("invalid_request", "The refresh token is invalid or expired.", 401)
         record = self._refresh.get(presented) if isinstance(presented, str) else None
-        if (
-            record is None
-            or record["shop"] != shop["domain"]
-            or not shop["installed"]
-            or now > record["expires_at"]
-        ):
+        if record is None or record["shop"] != shop["domain"] or not shop["installed"] or now > record["expires_at"]:
             raise terminal
         if record["first_used_at"] is not None and now > record["first_used_at"] + REUSE_LIFE:
             raise terminal
         if record["parent"] is not None:  # the replacement is used: what it replaced dies
-            self._refresh.drop(record["parent"])
+            self._refresh.drop(str(record["parent"]))
             record["parent"] = None
         for token, other in self._refresh.items():
             if other["parent"] == record["token"]:  # an earlier answer to the same token is retired
@@ -215,7 +210,7 @@ class Tokens:
         record = self._codes.get(code) if isinstance(code, str) else None
         if record is None or record["shop"] != shop["domain"] or self._world.clock.time() > record["until"]:
             raise OAuthError("invalid_request", "The authorization code was not found or was already used.")
-        self._codes.drop(code)
+        self._codes.drop(str(code))
         return self._acquired(shop, expiring=_truthy(form.get("expiring")))
 
     # The Admin API's question

@@ -69,9 +69,7 @@ class Webhooks:
         self._url = world.settings.app_url + PATH
         self.queue = DeliveryQueue(world, policy(world.settings), self._prepare)
 
-    def put(
-        self, shop: str, topic: str, body: Any, event_id: str, what: str = "", after: float = 0.0
-    ) -> None:
+    def put(self, shop: str, topic: str, body: Any, event_id: str, what: str = "", after: float = 0.0) -> None:
         now = self._world.clock.now()
         self.queue.put(
             {

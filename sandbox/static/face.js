@@ -19,7 +19,7 @@
     return node;
   }
 
-  /* Keep the nodes whose data did not change: focus, scroll and open details survive. */
+  /* Keep the nodes whose data did not change: focus, scroll, open details and finished animations survive. */
   function keyed(container, items, keyOf, render) {
     const before = new Map([...container.children].map((node) => [node.dataset.key, node]));
     const after = items.map((item) => {
@@ -32,11 +32,28 @@
       node.dataset.state = state;
       return node;
     });
-    const same = after.length === container.children.length && after.every((node, n) => node === container.children[n]);
-    if (same) return;
-    const focused = document.activeElement;
-    container.replaceChildren(...after);
-    if (focused && container.contains(focused)) focused.focus({ preventScroll: true });
+    const kept = new Set(after);
+    let focus = null;
+    for (const [key, old] of before) {
+      if (kept.has(old)) continue;
+      const place = [...old.querySelectorAll("button, a, summary")].indexOf(document.activeElement);
+      if (place >= 0) focus = [key, place];
+      old.remove();
+    }
+    let cursor = container.firstElementChild;
+    for (const node of after) {
+      if (node === cursor) cursor = cursor.nextElementSibling;
+      else container.insertBefore(node, cursor);
+    }
+    while (cursor) {
+      const next = cursor.nextElementSibling;
+      cursor.remove();
+      cursor = next;
+    }
+    if (focus) {
+      const successor = after.find((node) => node.dataset.key === focus[0]);
+      successor?.querySelectorAll("button, a, summary")[focus[1]]?.focus({ preventScroll: true });
+    }
   }
 
   async function call(method, path, body) {
@@ -251,7 +268,10 @@
     }
     return make(
       "div",
-      { class: `message${own ? " own" : ""}${known ? "" : " new"}` },
+      {
+        class: `message${own ? " own" : ""}${known ? "" : " new"}`,
+        onanimationend: (event) => event.currentTarget.classList.remove("new"),
+      },
       bubble,
       message.reaction ? make("span", { class: "reaction" }, message.reaction) : null,
       choices.length ? make("div", { class: "choices-below" }, ...choices) : null,

@@ -61,11 +61,7 @@ class WhatsApp:
         elif isinstance(kind, str) and kind in messages.TYPES:
             shown, template = messages.TYPES[kind](body), None
         else:
-            raise (
-                GraphError(131051)
-                if isinstance(kind, str)
-                else GraphError(100, "Param type must be a string.")
-            )
+            raise (GraphError(131051) if isinstance(kind, str) else GraphError(100, "Param type must be a string."))
         context = body.get("context")
         context_id = context.get("message_id") if isinstance(context, dict) else None
         if context is not None and not isinstance(context_id, str):
@@ -119,9 +115,7 @@ class WhatsApp:
         if isinstance(recipient, str):
             phone = self.phones.by_scoped_id(recipient, self.accounts.portfolio(number))
         if phone is None:
-            raise GraphError(
-                131009, "Param recipient is not a business-scoped user id of this business portfolio"
-            )
+            raise GraphError(131009, "Param recipient is not a business-scoped user id of this business portfolio")
         return phone, str(recipient)
 
     def _from_template(self, number: Record, body: Record) -> tuple[Record, Record]:
@@ -144,15 +138,13 @@ class WhatsApp:
         if media and media.get("id"):
             stored = self.media.get(media["id"])
             if stored is None or stored["number"] != number["id"]:
-                raise GraphError(
-                    131009, f"Param {media['kind']}['id'] is not a valid whatsapp business account media"
-                )
+                raise GraphError(131009, f"Param {media['kind']}['id'] is not a valid whatsapp business account media")
 
     def _next_failure(self, phone: Record) -> Record | None:
         """What control ordered for the next message to this phone, or what follows from the phone itself."""
         with self.world.lock:
             if ordered := phone.get("failures"):
-                failure = ordered.pop(0)
+                failure: Record = ordered.pop(0)
                 self.world.shelf("phones").touch(phone["phone"])
                 return failure
         if not phone["on_whatsapp"]:
@@ -311,9 +303,7 @@ class WhatsApp:
     def windows_of(self, phone: str) -> dict[str, str]:
         """Until when each business number may write freely to this phone."""
         return {
-            key.partition(":")[0]: datetime.fromtimestamp(window["open_until"], UTC).isoformat(
-                timespec="seconds"
-            )
+            key.partition(":")[0]: datetime.fromtimestamp(window["open_until"], UTC).isoformat(timespec="seconds")
             for key, window in self._windows.items()
             if key.endswith(f":{phone}")
         }
@@ -642,9 +632,7 @@ class WhatsApp:
             self.verified = f"the app does not answer ({error})"
             return False
         right = answer.status == 200 and answer.body.strip() == challenge.encode()
-        self.verified = (
-            "verified" if right else f"refused: the app answered {answer.status} without the challenge"
-        )
+        self.verified = "verified" if right else f"refused: the app answered {answer.status} without the challenge"
         self.world.log.add(
             "whatsapp",
             "webhook",

@@ -101,14 +101,12 @@ class Accounts:
             return self.numbers[written]
         digits = "".join(sign for sign in written if sign.isdigit())
         for number in self.numbers.values():
-            if digits and digits == "".join(
-                sign for sign in number["display_phone_number"] if sign.isdigit()
-            ):
+            if digits and digits == "".join(sign for sign in number["display_phone_number"] if sign.isdigit()):
                 return number
         return None
 
     def portfolio(self, number: Record) -> str:
-        return self.wabas[number["waba"]]["portfolio"]
+        return str(self.wabas[number["waba"]]["portfolio"])
 
     # What a token may see
 
@@ -174,9 +172,7 @@ class Accounts:
             record["used"] = True
             self._codes.touch(code)
             token = "sandbox-business-token-" + secrets.token_urlsafe(24)
-            self._tokens.put(
-                token, {"token": token, "wabas": [record["waba"]], "valid": True, "scopes": SCOPES}
-            )
+            self._tokens.put(token, {"token": token, "wabas": [record["waba"]], "valid": True, "scopes": SCOPES})
             return token
 
     # How fast a number may send

@@ -280,9 +280,7 @@ def _status(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
 def _account(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
     waba = whatsapp.accounts.wabas.get(str(stated.get("waba")))
     if waba is None:
-        raise Refusal(
-            f"There is no account {stated.get('waba')!r}. There are: {', '.join(whatsapp.accounts.wabas)}."
-        )
+        raise Refusal(f"There is no account {stated.get('waba')!r}. There are: {', '.join(whatsapp.accounts.wabas)}.")
     value = {"event": _text(stated, "account_event", "ACCOUNT_RESTRICTION")}
     details = stated.get("details")
     if isinstance(details, dict):

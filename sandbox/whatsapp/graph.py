@@ -40,9 +40,7 @@ MEDIA_LIMITS = {
         100 * 1024**2,
     ),
 }
-NUMBER_FIELDS = (
-    "verified_name,code_verification_status,display_phone_number,quality_rating,platform_type,throughput,id"
-)
+NUMBER_FIELDS = "verified_name,code_verification_status,display_phone_number,quality_rating,platform_type,throughput,id"
 TEMPLATE_FIELDS = (
     "name",
     "parameter_format",
@@ -122,9 +120,7 @@ class Graph:
         graph = Blueprint("graph", __name__, url_prefix="/graph")
         Gate(self._world, "whatsapp", WORDS).guard(graph)
         graph.add_url_rule("/download/<id>", view_func=self.download)
-        graph.add_url_rule(
-            "/<path:rest>", view_func=self.dispatch, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]
-        )
+        graph.add_url_rule("/<path:rest>", view_func=self.dispatch, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
         return graph
 
     def dispatch(self, rest: str) -> Response:
@@ -173,9 +169,7 @@ class Graph:
             if not name:
                 continue
             if name not in shown:
-                raise GraphError(
-                    100, title=f"Tried accessing nonexisting field ({name[:64]}) on node type ({node})"
-                )
+                raise GraphError(100, title=f"Tried accessing nonexisting field ({name[:64]}) on node type ({node})")
             picked[name] = shown[name]
         return picked | {"id": shown["id"]}
 
@@ -190,9 +184,7 @@ class Graph:
         kind = body.get("type", "text")
         template = body.get("template")
         name = template.get("name") if isinstance(template, dict) else None
-        g.what = (
-            f"send {str(kind)[:20]}{f' {str(name)[:64]}' if name else ''} to {str(body.get('to', ''))[:24]}"
-        )
+        g.what = f"send {str(kind)[:20]}{f' {str(name)[:64]}' if name else ''} to {str(body.get('to', ''))[:24]}"
         return self._whatsapp.send(number, body)
 
     # Templates
@@ -292,9 +284,7 @@ class Graph:
     def subscribe(self, id: str) -> Record:
         waba = self._accounts.visible_waba(self._token(), id, "post")
         callback = self._body().get("override_callback_uri")
-        if callback is not None and not (
-            isinstance(callback, str) and callback.startswith(("http://", "https://"))
-        ):
+        if callback is not None and not (isinstance(callback, str) and callback.startswith(("http://", "https://"))):
             raise GraphError(100, title="Param override_callback_uri must be a valid URI")
         with self._world.lock:
             waba["subscribed"] = True
@@ -337,18 +327,14 @@ class Graph:
         given = {**request.args, **(self._body() if request.method == "POST" else {})}
         settings = self._world.settings
         if given.get("client_id") != settings.whatsapp_app_id:
-            raise GraphError(
-                101, title="Error validating application. Cannot get application info.", status=400
-            )
+            raise GraphError(101, title="Error validating application. Cannot get application info.", status=400)
         if not _same(given.get("client_secret"), settings.whatsapp_app_secret):
             raise GraphError(1, title="Error validating client secret.", details="")
         return {"access_token": self._accounts.exchange_code(given.get("code")), "token_type": "bearer"}
 
     def debug_token(self) -> Record:
         settings = self._world.settings
-        presented = (
-            request.args.get("access_token") or request.headers.get("Authorization", "").partition(" ")[2]
-        )
+        presented = request.args.get("access_token") or request.headers.get("Authorization", "").partition(" ")[2]
         if not _same(presented, f"{settings.whatsapp_app_id}|{settings.whatsapp_app_secret}"):
             self._accounts.token(presented)
         base = {"app_id": settings.whatsapp_app_id, "type": "SYSTEM_USER", "application": "Dastak"}
@@ -364,9 +350,7 @@ class Graph:
                 "expires_at": 0,
                 "is_valid": True,
                 "scopes": token["scopes"],
-                "granular_scopes": [
-                    {"scope": scope, "target_ids": token["wabas"]} for scope in token["scopes"]
-                ],
+                "granular_scopes": [{"scope": scope, "target_ids": token["wabas"]} for scope in token["scopes"]],
             }
         }
 
@@ -383,9 +367,7 @@ class Graph:
         limits = [(mimes, most) for mimes, most in MEDIA_LIMITS.values() if mime_type in mimes]
         content = file.read()
         if not limits:
-            raise GraphError(
-                131053, f"Param file must be a supported type. Received file of type {mime_type[:64]!r}."
-            )
+            raise GraphError(131053, f"Param file must be a supported type. Received file of type {mime_type[:64]!r}.")
         if len(content) > limits[0][1]:
             raise GraphError(131053, f"File is too big: {len(content)} bytes, allowed {limits[0][1]}.")
         return {"id": self._whatsapp.store_media(number, mime_type, content, file.filename or "")}
@@ -420,9 +402,7 @@ class Graph:
         if not given.get("file_type") or not str(given.get("file_length", "")).isdigit():
             raise GraphError(100, title="The parameters file_length and file_type are required.")
         upload = secrets.token_urlsafe(24)
-        self._world.shelf("uploads").put(
-            upload, {"length": int(given["file_length"]), "type": given["file_type"]}
-        )
+        self._world.shelf("uploads").put(upload, {"length": int(given["file_length"]), "type": given["file_type"]})
         return {"id": f"upload:{upload}"}
 
     def finish_upload(self, id: str) -> Record:
@@ -458,9 +438,7 @@ class Graph:
                 "owner_business_info": {"name": waba["name"], "id": waba["portfolio"]},
                 "health_status": {"can_send_message": "AVAILABLE", "entities": []},
             }
-            return self._picked(
-                shown, "id,name,timezone_id,message_template_namespace", "WhatsAppBusinessAccount"
-            )
+            return self._picked(shown, "id,name,timezone_id,message_template_namespace", "WhatsAppBusinessAccount")
         if (template := self._whatsapp.templates.get(id)) is not None:
             self._accounts.visible_waba(token, template["waba"], "get")
             fields = [name.strip() for name in request.args.get("fields", "").split(",") if name.strip()]

@@ -66,8 +66,7 @@ ERRORS: dict[int, tuple[str, int, str]] = {
     131047: (
         "Re-engagement message",
         400,
-        "Message failed to send because more than 24 hours have passed since the customer last replied "
-        "to this number.",
+        "Message failed to send because more than 24 hours have passed since the customer last replied to this number.",
     ),
     131048: ("Spam rate limit hit", 400, "Too many messages from this phone number were blocked or flagged."),
     131049: (

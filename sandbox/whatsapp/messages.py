@@ -14,11 +14,16 @@ MEDIA = ("image", "video", "document", "audio", "sticker")
 CAPTIONED = ("image", "video", "document")
 
 
-def text_in(container: Record, name: str, longest: int, where: str, required: bool = True) -> str | None:
+def text_in(container: Record, name: str, longest: int, where: str) -> str:
+    text = optional_text_in(container, name, longest, where)
+    if text is None:
+        raise GraphError(131008, f"Required parameter is missing: {where}")
+    return text
+
+
+def optional_text_in(container: Record, name: str, longest: int, where: str) -> str | None:
     value = container.get(name)
     if value is None or value == "":
-        if required:
-            raise GraphError(131008, f"Required parameter is missing: {where}")
         return None
     if not isinstance(value, str):
         raise GraphError(100, f"Param {where} must be a string.")
@@ -64,7 +69,7 @@ def _media(kind: str) -> Callable[[Record], Record]:
             raise GraphError(131008, f"Required parameter is missing: {kind}.id or {kind}.link")
         if not id and not str(link).startswith(("http://", "https://")):
             raise GraphError(131009, f"{kind}.link is not a valid URL")
-        caption = text_in(media, "caption", 1024, f"{kind}.caption", required=False)
+        caption = optional_text_in(media, "caption", 1024, f"{kind}.caption")
         if caption and kind not in CAPTIONED:
             raise GraphError(100, f"Unexpected key 'caption' on param {kind!r}.")
         shown = {"kind": kind, **{key: media[key] for key in ("id", "link", "filename") if media.get(key)}}
@@ -107,9 +112,7 @@ def _interactive(body: Record) -> Record:
         footer = object_in(interactive, "footer", "interactive.footer")
         shown["footer"] = text_in(footer, "text", 60, "interactive.footer.text")
     if interactive.get("header") is not None:
-        shown.update(
-            _header(object_in(interactive, "header", "interactive.header"), only_text=kind == "list")
-        )
+        shown.update(_header(object_in(interactive, "header", "interactive.header"), only_text=kind == "list"))
     shown.update(check(object_in(interactive, "action", "interactive.action")))
     return shown
 
@@ -141,12 +144,12 @@ def _list(action: Record) -> Record:
     sections = list_in(action, "sections", "interactive.action.sections", 10)
     rows: list[Record] = []
     for section in sections:
-        title = text_in(section, "title", 24, "Section title", required=len(sections) > 1)
+        title = (text_in if len(sections) > 1 else optional_text_in)(section, "title", 24, "Section title")
         for row in list_in(section, "rows", "interactive.action.sections.rows", 10):
             shown = {
                 "id": text_in(row, "id", 200, "Row id"),
                 "title": text_in(row, "title", 24, "Row title"),
-                "description": text_in(row, "description", 72, "Row description", required=False),
+                "description": optional_text_in(row, "description", 72, "Row description"),
             }
             if title:
                 shown["section"] = title

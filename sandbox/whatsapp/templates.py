@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from sandbox.whatsapp.graph_errors import GraphError
@@ -26,87 +27,12 @@ STATUSES = (
     "DELETED",
 )
 SENDABLE = ("APPROVED",)
-LANGUAGES = frozenset(
-    [
-        "af",
-        "sq",
-        "ar",
-        "ar_EG",
-        "ar_AE",
-        "ar_SA",
-        "az",
-        "bn",
-        "bg",
-        "ca",
-        "zh_CN",
-        "zh_HK",
-        "zh_TW",
-        "hr",
-        "cs",
-        "da",
-        "nl",
-        "en",
-        "en_GB",
-        "en_US",
-        "en_IN",
-        "et",
-        "fil",
-        "fi",
-        "fr",
-        "de",
-        "el",
-        "gu",
-        "ha",
-        "he",
-        "hi",
-        "hu",
-        "id",
-        "ga",
-        "it",
-        "ja",
-        "kn",
-        "kk",
-        "ko",
-        "lo",
-        "lv",
-        "lt",
-        "mk",
-        "ms",
-        "ml",
-        "mr",
-        "nb",
-        "fa",
-        "pl",
-        "pt_BR",
-        "pt_PT",
-        "pa",
-        "ps_AF",
-        "ro",
-        "ru",
-        "sr",
-        "si_LK",
-        "sk",
-        "sl",
-        "es",
-        "es_AR",
-        "es_CL",
-        "es_CO",
-        "es_ES",
-        "es_MX",
-        "es_PE",
-        "sw",
-        "sv",
-        "ta",
-        "te",
-        "th",
-        "tr",
-        "uk",
-        "ur",
-        "uz",
-        "vi",
-        "zu",
-    ]
-)
+SUPPORTED_LANGUAGES = """
+    af sq ar ar_EG ar_AE ar_SA az bn bg ca zh_CN zh_HK zh_TW hr cs da nl en en_GB en_US en_IN et fil fi fr de el gu
+    ha he hi hu id ga it ja kn kk ko lo lv lt mk ms ml mr nb fa pl pt_BR pt_PT pa ps_AF ro ru sr si_LK sk sl es
+    es_AR es_CL es_CO es_ES es_MX es_PE sw sv ta te th tr uk ur uz vi zu
+"""
+LANGUAGES = frozenset(SUPPORTED_LANGUAGES.split())
 HEADER_FORMATS = ("TEXT", "IMAGE", "VIDEO", "DOCUMENT", "LOCATION")
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT")
 BUTTON_TYPES = ("QUICK_REPLY", "URL", "PHONE_NUMBER", "COPY_CODE", "FLOW", "CATALOG", "VOICE_CALL")
@@ -141,9 +67,7 @@ def checked(body: dict[str, Any]) -> Record:
     """The template a creation request asks for, or the refusal Meta would give."""
     name, language, category = body.get("name"), body.get("language"), body.get("category")
     if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST["name"]:
-        raise refuse(
-            2388094, "Invalid name", "Name must be lowercase letters, digits and underscores, at most 512."
-        )
+        raise refuse(2388094, "Invalid name", "Name must be lowercase letters, digits and underscores, at most 512.")
     if not isinstance(language, str) or language not in LANGUAGES:
         raise GraphError(100, f"Language {str(language)[:20]!r} is not supported.", subcode=2388098)
     if not isinstance(category, str) or category.upper() not in CATEGORIES:
@@ -159,9 +83,7 @@ def checked(body: dict[str, Any]) -> Record:
         raise GraphError(100, "The parameter components is required.")
     kinds = [str(component.get("type", "")).upper() for component in components]
     if kinds.count("BODY") != 1 or len(set(kinds)) != len(kinds):
-        raise refuse(
-            2388043, "Missing body", "A template has exactly one BODY and at most one of each other part."
-        )
+        raise refuse(2388043, "Missing body", "A template has exactly one BODY and at most one of each other part.")
     for known, component in zip(kinds, components, strict=True):
         check = CHECKS.get(known)
         if check is None:
@@ -175,9 +97,7 @@ def checked(body: dict[str, Any]) -> Record:
         "language": language,
         "category": category.upper(),
         "parameter_format": "NAMED" if named else "POSITIONAL",
-        "components": [
-            {**component, "type": known} for known, component in zip(kinds, components, strict=True)
-        ],
+        "components": [{**component, "type": known} for known, component in zip(kinds, components, strict=True)],
     }
 
 
@@ -197,9 +117,7 @@ def variables(text: str, named: bool) -> list[str]:
     else:
         wrong = [name for name in found if not name.isascii() or not name.isdigit()]
         if not wrong and sorted(int(name) for name in found) != list(range(1, len(found) + 1)):
-            raise refuse(
-                2388073, "Invalid parameters", "Variables must be numbered {{1}}, {{2}}, … without gaps."
-            )
+            raise refuse(2388073, "Invalid parameters", "Variables must be numbered {{1}}, {{2}}, … without gaps.")
     if wrong:
         raise refuse(2388073, "Invalid parameters", f"{{{{{wrong[0][:40]}}}}} is not a valid variable name.")
     return found
@@ -215,11 +133,7 @@ def _check_examples(given: Any, wanted: list[str], named: bool, part: str) -> No
     if named:
         if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
             raise missing
-        names = {
-            item.get("param_name")
-            for item in given
-            if isinstance(item.get("example"), str) and item["example"]
-        }
+        names = {item.get("param_name") for item in given if isinstance(item.get("example"), str) and item["example"]}
         if names != set(wanted):
             raise missing
     else:
@@ -262,13 +176,9 @@ def _check_body(component: dict[str, Any], named: bool) -> None:
         raise refuse(2388072, "Invalid body", "The body has too many line breaks, tabs or spaces in a row.")
     words = len(VARIABLE.sub(" ", text).split())
     if found and words < 2 * len(found) + 1:
-        raise refuse(
-            2388293, "Too many parameters", "The template has too many variable parameters for its length."
-        )
+        raise refuse(2388293, "Too many parameters", "The template has too many variable parameters for its length.")
     if found:
-        _check_examples(
-            _examples(component, "body_text_named_params", "body_text", named), found, named, "body"
-        )
+        _check_examples(_examples(component, "body_text_named_params", "body_text", named), found, named, "body")
 
 
 def _check_footer(component: dict[str, Any], named: bool) -> None:
@@ -279,11 +189,7 @@ def _check_footer(component: dict[str, Any], named: bool) -> None:
 
 def _check_buttons(component: dict[str, Any], named: bool) -> None:
     buttons = component.get("buttons")
-    if (
-        not isinstance(buttons, list)
-        or not 1 <= len(buttons) <= 10
-        or not all(isinstance(b, dict) for b in buttons)
-    ):
+    if not isinstance(buttons, list) or not 1 <= len(buttons) <= 10 or not all(isinstance(b, dict) for b in buttons):
         raise refuse(2388040, "Invalid buttons", "A template has 1 to 10 buttons.")
     kinds = []
     for button in buttons:
@@ -303,7 +209,7 @@ def _check_buttons(component: dict[str, Any], named: bool) -> None:
         if kind == "COPY_CODE" and not 1 <= len(_example(button)) <= LONGEST["code"]:
             raise GraphError(100, "A COPY_CODE button needs an example of at most 20 characters.")
     quick = [kind == "QUICK_REPLY" for kind in kinds]
-    if sum(first != second for first, second in zip(quick, quick[1:], strict=False)) > 1:
+    if sum(first != second for first, second in pairwise(quick)) > 1:
         raise refuse(2388060, "Invalid button order", "Quick replies must stand together.")
     if kinds.count("URL") > 2 or kinds.count("PHONE_NUMBER") > 1 or kinds.count("COPY_CODE") > 1:
         raise refuse(2388060, "Too many buttons", "At most 2 URL, 1 phone and 1 copy-code button.")
@@ -334,10 +240,9 @@ CHECKS = {"HEADER": _check_header, "BODY": _check_body, "FOOTER": _check_footer,
 
 def judged_category(template: Record) -> str:
     """The category Meta's reviewer gives: a promotional utility text silently becomes marketing."""
-    texts = " ".join(_texts(template))
-    if template["category"] == "UTILITY" and PROMOTIONAL.search(texts):
-        return "MARKETING"
-    return template["category"]
+    requested: str = template["category"]
+    promotional = PROMOTIONAL.search(" ".join(_texts(template)))
+    return "MARKETING" if requested == "UTILITY" and promotional else requested
 
 
 def _texts(template: Record) -> Iterator[str]:
@@ -364,9 +269,7 @@ def filled(template: Record, given: Any) -> Record:
     by_kind = {str(component.get("type", "")).lower(): component for component in given}
     for kind in by_kind:
         if kind not in ("header", "body", "button"):
-            raise GraphError(
-                100, "Param template['components'][..]['type'] must be one of {HEADER, BODY, BUTTON}"
-            )
+            raise GraphError(100, "Param template['components'][..]['type'] must be one of {HEADER, BODY, BUTTON}")
     header, body = component_of(template, "HEADER"), component_of(template, "BODY")
     assert body is not None
     shown: Record = {"header": None, "media": None}
@@ -400,16 +303,14 @@ def _count(part: str, got: int, expected: int) -> str:
 
 
 def parameter_text(part: str, parameter: Record) -> str:
-    text = parameter.get("text")
+    text: Any = parameter.get("text")
     if parameter.get("type") != "text" or not isinstance(text, str):
         received = str(parameter.get("type", "UNKNOWN")).upper()
         raise GraphError(132012, f"{part}: Format mismatch, expected TEXT, received {received}")
     if not text:
         raise GraphError(131008, f"{part}: the text of a parameter is empty")
     if re.search(r"[\n\r\t]| {4,}", text):
-        raise GraphError(
-            132018, "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
-        )
+        raise GraphError(132018, "Param text cannot have new-line/tab characters or more than 4 consecutive spaces")
     return text
 
 
@@ -438,9 +339,7 @@ def _media_header(kind: str, component: Record | None) -> Record:
     parameters = _parameters(component)
     received = str(parameters[0].get("type", "UNKNOWN")).upper() if parameters else "UNKNOWN"
     media = parameters[0].get(kind.lower()) if received == kind else None
-    if not isinstance(media, dict) or not (
-        isinstance(media.get("id"), str) or isinstance(media.get("link"), str)
-    ):
+    if not isinstance(media, dict) or not (isinstance(media.get("id"), str) or isinstance(media.get("link"), str)):
         raise GraphError(132012, f"header: Format mismatch, expected {kind}, received {received}")
     return {"kind": kind.lower(), **{key: media[key] for key in ("id", "link", "filename") if key in media}}
 
@@ -470,32 +369,22 @@ def _buttons(template: Record, given: list[Record]) -> list[Record]:
         line: Record = {"id": title, "title": title, "kind": button["type"]}
         if button["type"] == "QUICK_REPLY" and parameters:
             payload = parameters[0].get("payload")
-            if (
-                parameters[0].get("type") != "payload"
-                or not isinstance(payload, str)
-                or not 0 < len(payload) <= 256
-            ):
-                raise GraphError(
-                    131009, f"buttons: Button at index {index} needs a payload of 1 to 256 characters"
-                )
+            if parameters[0].get("type") != "payload" or not isinstance(payload, str) or not 0 < len(payload) <= 256:
+                raise GraphError(131009, f"buttons: Button at index {index} needs a payload of 1 to 256 characters")
             line["id"] = payload
         elif button["type"] == "URL":
             line["url"] = button["url"]
-            if VARIABLE.search(button["url"]):
+            if variable := VARIABLE.search(button["url"]):
                 if not parameters:
-                    raise GraphError(
-                        131008, f"buttons: Button at index {index} of type Url requires a parameter"
-                    )
+                    raise GraphError(131008, f"buttons: Button at index {index} of type Url requires a parameter")
                 suffix = parameter_text("buttons", parameters[0])
-                line["url"] = VARIABLE.sub(lambda _, suffix=suffix: suffix, button["url"])
+                line["url"] = button["url"][: variable.start()] + suffix
         elif button["type"] == "PHONE_NUMBER":
             line["url"] = f"tel:{button['phone_number']}"
         elif button["type"] == "COPY_CODE":
             code = parameters[0].get("coupon_code") if parameters else None
             if not isinstance(code, str) or not 0 < len(code) <= LONGEST["code"]:
-                raise GraphError(
-                    131008, f"buttons: Button at index {index} of type Copy Code requires a coupon_code"
-                )
+                raise GraphError(131008, f"buttons: Button at index {index} of type Copy Code requires a coupon_code")
             line["url"] = f"copy:{code}"
         shown.append(line)
     return shown

@@ -49,20 +49,14 @@ class Webhooks:
                 f"withheld: no app is subscribed to account {waba} (subscribed_apps)",
             )
             return
-        self.queue.put(
-            {"what": what, "waba": waba, "field": field, "value": value, "time": self._world.clock.time()}
-        )
+        self.queue.put({"what": what, "waba": waba, "field": field, "value": value, "time": self._world.clock.time()})
 
     def _prepare(self, updates: list[Record]) -> Outgoing:
         body = escaped({"object": "whatsapp_business_account", "entry": entries(updates)})
         url = self._settings.app_url + PATH
         if override := self._wabas[updates[0]["waba"]].get("callback"):
             url = override
-        what = (
-            updates[0]["what"]
-            if len(updates) == 1
-            else f"{len(updates)} updates, first: {updates[0]['what']}"
-        )
+        what = updates[0]["what"] if len(updates) == 1 else f"{len(updates)} updates, first: {updates[0]['what']}"
         headers = (
             ("User-Agent", "facebookexternalua"),
             ("Accept", "*/*"),

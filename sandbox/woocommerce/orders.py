@@ -283,9 +283,7 @@ def _move_stock(world: World, order: Record, status: str) -> bool:
     return moved
 
 
-def note(
-    world: World, order: Record, text: str, customer_note: bool = False, author: str = "WooCommerce"
-) -> Record:
+def note(world: World, order: Record, text: str, customer_note: bool = False, author: str = "WooCommerce") -> Record:
     written = {
         "id": world.next_number("woo_comment"),
         "author": author,

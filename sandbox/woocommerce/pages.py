@@ -8,8 +8,9 @@ import secrets
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, render_template, request
 
+from sandbox.answers import see_other
 from sandbox.delivery import Caller, Outgoing, Unreachable, is_loopback
 from sandbox.errors import Refusal
 from sandbox.woocommerce import OWNER, WooCommerce, orders
@@ -57,7 +58,7 @@ class Pages:
         return pages
 
     def front(self) -> Response:
-        return redirect("/woo/wp-admin/")
+        return see_other("/woo/wp-admin/")
 
     # wc-auth
 
@@ -97,7 +98,7 @@ class Pages:
         given = self._given()
         session = self._session()
         if session is None:
-            return redirect(f"/woo/wc-auth/v1/login/?{urlencode(given)}")
+            return see_other(f"/woo/wc-auth/v1/login/?{urlencode(given)}")
         self._check_rights()
         callback_host = urlsplit(given["callback_url"]).netloc
         return render_template(
@@ -120,7 +121,7 @@ class Pages:
             if known and hmac.compare_digest(password.encode(), OWNER["password"].encode()):
                 cookie = secrets.token_urlsafe(32)
                 self._sessions.put(cookie, {"nonce": secrets.token_hex(5)})
-                response = redirect(f"/woo/wc-auth/v1/authorize?{urlencode(given)}")
+                response = see_other(f"/woo/wc-auth/v1/authorize?{urlencode(given)}")
                 response.set_cookie(COOKIE, cookie, path="/woo", httponly=True, samesite="Lax")
                 return response
             wrong = "Error: The username or password you entered is incorrect."
@@ -169,7 +170,7 @@ class Pages:
             raise AuthProblem(
                 f"An error occurred in the request and at the time were unable to send the consumer data{problem}"
             )
-        return redirect(with_query(given["return_url"], success="1", user_id=given["user_id"]))
+        return see_other(with_query(given["return_url"], success="1", user_id=given["user_id"]))
 
     def _new_key(self, given: dict[str, str]) -> Record:
         with self._world.lock:
@@ -192,18 +193,12 @@ class Pages:
     def pay_page(self, order_id: str) -> Response | str:
         order = self._woo.order(order_id)
         if order is None or request.args.get("key") != order["order_key"]:
-            return Response(
-                render_template("woo/problem.html", problem="Invalid order.", store=self._woo.store), 404
-            )
-        return render_template(
-            "woo/pay.html", order=order, total=orders.total_of(order), store=self._woo.store
-        )
+            return Response(render_template("woo/problem.html", problem="Invalid order.", store=self._woo.store), 404)
+        return render_template("woo/pay.html", order=order, total=orders.total_of(order), store=self._woo.store)
 
     def admin(self) -> str:
         found = self._woo.orders.values()
-        install = (
-            f"{self._world.settings.app_url}/install/woocommerce?store_url={quote(self._woo.home, safe='')}"
-        )
+        install = f"{self._world.settings.app_url}/install/woocommerce?store_url={quote(self._woo.home, safe='')}"
         return render_template(
             "woo/admin.html",
             store=self._woo.store,
@@ -229,7 +224,7 @@ class Pages:
         except Refusal as refusal:
             problem = refusal.sentence
         query = urlencode({"order": order_id} | ({"problem": problem} if problem else {}))
-        return redirect(f"/woo/wp-admin/?{query}#order-{order_id}")
+        return see_other(f"/woo/wp-admin/?{query}#order-{order_id}")
 
 
 def _sanitised(text: Any) -> str:

@@ -251,11 +251,7 @@ class Rest:
 
     @staticmethod
     def _fields(value: Record) -> Record:
-        asked = [
-            name.strip().partition(".")[0]
-            for name in request.args.get("_fields", "").split(",")
-            if name.strip()
-        ]
+        asked = [name.strip().partition(".")[0] for name in request.args.get("_fields", "").split(",") if name.strip()]
         return {key: inner for key, inner in value.items() if key in asked} if asked else value
 
     def _page(self, found: list[Record], render: Callable[[Record], Record]) -> Response:
@@ -267,9 +263,7 @@ class Rest:
         links = []
         for rel, number, there in (("prev", page - 1, page > 1), ("next", page + 1, page < pages)):
             if there:
-                query = [
-                    (k, v) for k, v in request.args.items(multi=True) if k != "page" and "oauth_" not in k
-                ]
+                query = [(k, v) for k, v in request.args.items(multi=True) if k != "page" and "oauth_" not in k]
                 links.append(f'<{address}?{urlencode([*query, ("page", number)])}>; rel="{rel}"')
         if links:
             headers["Link"] = ", ".join(links)
@@ -355,9 +349,7 @@ class Rest:
                 None,
             )
             if product is None:
-                raise RestError(
-                    "woocommerce_rest_invalid_product_id", "Product ID provided does not exist.", 400
-                )
+                raise RestError("woocommerce_rest_invalid_product_id", "Product ID provided does not exist.", 400)
             quantity = line.get("quantity", 1)
             if not isinstance(quantity, int) or isinstance(quantity, bool) or not 0 < quantity <= 10**6:
                 raise invalid_parameter("line_items", "line_items[0][quantity] is not of type integer.")
@@ -445,7 +437,7 @@ class Rest:
             raise RestError("woocommerce_rest_request_entity_too_large", message, 413)
         reply: Record = {}
         for name, items, act in (
-            ("create", create, lambda item: self._created(item)),
+            ("create", create, self._created),
             ("update", update, lambda item: self._updated(self._order(int(item.get("id") or 0)), item)),
         ):
             if items:
@@ -477,13 +469,11 @@ class Rest:
     def list_notes(self, id: int) -> Response:
         order = self._order(id)
         kind = self._choice("type", "any", ("any", "customer", "internal"))
-        found = [
-            note for note in order["notes"] if kind == "any" or note["customer_note"] == (kind == "customer")
-        ]
+        found = [note for note in order["notes"] if kind == "any" or note["customer_note"] == (kind == "customer")]
         return answer([orders.rendered_note(note, order, self._woo.home) for note in reversed(found)])
 
     def _note(self, order: Record, id: int) -> Record:
-        note = next((note for note in order["notes"] if note["id"] == id), None)
+        note: Record | None = next((note for note in order["notes"] if note["id"] == id), None)
         if note is None:
             raise RestError("woocommerce_rest_order_note_invalid_id", "Invalid resource ID.", 404)
         return note
@@ -533,9 +523,7 @@ class Rest:
         order, stated = self._order(id), self._body()
         amount = str(stated.get("amount", ""))
         if not re.fullmatch(r"\d{1,9}(\.\d{1,2})?", amount) or float(amount) <= 0:
-            raise RestError(
-                "woocommerce_rest_invalid_order_refund", "Refund amount must be greater than zero.", 400
-            )
+            raise RestError("woocommerce_rest_invalid_order_refund", "Refund amount must be greater than zero.", 400)
         left = float(orders.total_of(order)) - sum(float(one["amount"]) for one in order["refunds"])
         if float(amount) > left + 0.001:
             raise RestError("woocommerce_rest_cannot_create_order_refund", "Invalid refund amount.", 500)
@@ -557,9 +545,7 @@ class Rest:
     def list_webhooks(self) -> Response:
         status = self._choice("status", "all", ("all", *WEBHOOK_STATUSES))
         found = [hook for hook in self._woo.webhooks.hooks.values() if status in ("all", hook["status"])]
-        found.sort(
-            key=lambda hook: hook["id"], reverse=self._choice("order", "desc", ("asc", "desc")) == "desc"
-        )
+        found.sort(key=lambda hook: hook["id"], reverse=self._choice("order", "desc", ("asc", "desc")) == "desc")
         return self._page(found, self._woo.webhooks.rendered)
 
     def get_webhook(self, id: int) -> Response:
@@ -619,7 +605,7 @@ class Rest:
         return answer(self._fields(self._woo.rendered_product(product)))
 
     def general_settings(self) -> Response:
-        """The options of WooCommerce > Settings > General that say where the shop is; country and state share one value."""
+        """The options that say where the shop is; country and state share one value."""
         return answer(
             [
                 {
@@ -722,8 +708,5 @@ class Rest:
     def order_totals(self) -> Response:
         held = [order["status"] for order in self._woo.orders.values()]
         return answer(
-            [
-                {"slug": status, "name": orders.NAMES[status], "total": held.count(status)}
-                for status in orders.STATUSES
-            ]
+            [{"slug": status, "name": orders.NAMES[status], "total": held.count(status)} for status in orders.STATUSES]
         )
