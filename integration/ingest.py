@@ -67,7 +67,7 @@ from .orders import Book, Transition, apply_order, apply_payment, apply_removed,
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
 from .ports import Account, AppWide, Pings, WebhookRequest
 from .replies import hear
-from .stores import Connection, Store, uninstall
+from .stores import Connection, Store, hurry, uninstall
 from .vault import token_hash
 
 log = structlog.get_logger(__name__)
@@ -486,8 +486,13 @@ def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subj
 
 
 def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjects: set[str]) -> None:
+    """The newest word holds. Two words of one second say nothing about their order, so the channel is asked again."""
     query = select(Template).where(Template.name == fact.name, Template.code == fact.language)
     for template in work.session.scalars(query):
+        if template.changed_at is not None and fact.occurred_at < template.changed_at.replace(microsecond=0):
+            continue
+        if template.changed_at is not None and fact.occurred_at == template.changed_at.replace(microsecond=0):
+            hurry(work.session, template.connection_id, "templates")
         template.vendor_id = fact.vendor_id or template.vendor_id
         template.status = fact.status or template.status
         template.category = fact.category or template.category

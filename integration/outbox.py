@@ -129,7 +129,6 @@ class Outbox(Tenant, Base):
     state: Mapped[str] = mapped_column(String(16), default="queued")
     """queued, sending, sent, failed, unknown or cancelled."""
     attempts: Mapped[int] = mapped_column(default=0)
-    resends: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime] = mapped_column(Instant)
     attempted_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     leased_until: Mapped[datetime | None] = mapped_column(Instant, default=None)
@@ -278,7 +277,7 @@ class Desk:
         touch.checks = verdict.checks
         if verdict.outcome == "skip":
             touch.settle("skipped", self.session.now(), verdict.reason, verdict.sentence)
-        elif verdict.outcome == "defer":
+        else:
             touch.reason, touch.sentence = verdict.reason, verdict.sentence
         return verdict
 
@@ -575,7 +574,7 @@ def _again(
     row.state, row.leased_until, row.sentence, row.error_code = "queued", None, why, code[:24]
     row.due_at = house.clock.now() + timedelta(seconds=retry_after or _backoff(row.attempts))
     if row.touchpoint is not None:
-        row.touchpoint.state = "queued"
+        row.touchpoint.state, row.touchpoint.reason, row.touchpoint.sentence = "queued", "retrying", why[:300]
 
 
 def _backoff(attempts: int) -> float:
@@ -724,17 +723,26 @@ def settle_overdue(house: House, store_id: int) -> None:
         rows = session.scalars(
             select(Outbox).where(Outbox.leased_until < machine).options(selectinload(Outbox.touchpoint)).limit(500)
         ).all()
+        mail_waits = _mail_waits(session)
         for row in rows:
             if row.state == "sending":
                 _to_unknown(house, row, "the process that was sending it ended")
-            elif row.touchpoint is not None and row.touchpoint.critical and row.resends == 0:
-                row.resends += 1
+            elif mail_waits:
+                row.leased_until = machine + timedelta(seconds=5)  # the proof may lie unread in it
+            elif row.touchpoint is not None and row.touchpoint.critical and row.attempts < MAX_ATTEMPTS:
                 row.state, row.due_at, row.leased_until = "queued", session.now(), None
                 row.sentence = "no proof came that it was taken, so it is sent once more"
                 row.touchpoint.state = "queued"
             else:
                 why = "WhatsApp never said whether it took it"
                 row.settle("failed", session.now(), by="rule", sentence=why, code="outcome_unknown")
+
+
+def _mail_waits(session: Session) -> bool:
+    """Is there stored mail of this store that nobody has read yet? ingest.py owns the table and imports this module."""
+    table = Base.metadata.tables["webhook_deliveries"]
+    waiting = select(table.c.id).where(table.c.store_id == session.store_id, table.c.state == inline("received"))
+    return session.connection().execute(waiting.limit(1)).first() is not None
 
 
 # -- write-backs ---------------------------------------------------------------------------------------------------

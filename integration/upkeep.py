@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 
 from . import ingest, privacy
-from .access import live_connection, open_account
+from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
 from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
@@ -23,7 +23,7 @@ from .house import House
 from .ingest import DELIVERIES, delivery_row
 from .orders import Book, Order, apply_removed, is_news
 from .ports import Account, TemplateSeen, WatchesWebhooks
-from .stores import EVERY, Chore, Connection, Store
+from .stores import EVERY, Chore, Connection, Store, hurry
 from .values import LANGUAGES
 
 log = structlog.get_logger(__name__)
@@ -200,18 +200,12 @@ def webhooks(house: House, store_id: int, connection_id: int) -> str:
             connection.sentence = sentence[:500]
     if sentence:
         with house.db.lane(store_id) as session:  # what fell into the gap is fetched at once
-            _hurry(session, connection_id, "reconcile")
+            hurry(session, connection_id, "reconcile")
     return sentence or "all in place"
 
 
 def webhook_url(house: House, room: str, adapter: str, account: Account) -> str:
     return f"{house.settings.public_url}/webhooks/{room}/{adapter}/{account.credentials['webhook_token']}"
-
-
-def _hurry(session: Session, connection_id: int, name: str) -> None:
-    session.execute(
-        update(Chore).where(Chore.connection_id == connection_id, Chore.name == name).values(due_at=session.now())
-    )
 
 
 # -- channels ------------------------------------------------------------------------------------------------------
@@ -302,11 +296,3 @@ CHORES: dict[str, Callable[[House, int, int], str]] = {
     "profile": profile,
     "prune": prune,
 }
-
-
-def hurry(session: Session, room: str, name: str) -> None:
-    """Make a chore due now. For the pages' "check now" buttons."""
-    connection = live_connection(session, room)
-    if connection is not None:
-        _hurry(session, connection.id, name)
-        session.bells.add("chores")

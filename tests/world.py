@@ -35,6 +35,7 @@ from worker import WORK
 
 _phones = itertools.count(int(time.time() * 10) % 1_000_000 * 10)
 PATIENCE = 30.0
+WABAS = {"shopify": "100000000000001", "woocommerce": "100000000000002"}
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,16 @@ class World:
         answer = self._http.request(method, path, json=body)
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
         return answer.json() if answer.content else None
+
+    def whatsapp(self, event: str, **stated: Any) -> None:
+        """Something happens on WhatsApp's side."""
+        self.control("POST", "/control/whatsapp", {"event": event, **stated})
+        self.settle()
+
+    def templates(self, store: str, **changes: Any) -> None:
+        """WhatsApp's verdict on the store's templates."""
+        self.control("POST", "/control/templates", {"waba": WABAS[store], **changes})
+        self.settle()
 
     # -- letting things happen -------------------------------------------------------------------------------------
 

@@ -16,8 +16,7 @@ from integration.journeys import send_now
 from integration.outbox import Desk, Touchpoint
 from integration.ports import Account, SignsUpByCode
 from integration.rendering import preview
-from integration.stores import Store, connect
-from integration.upkeep import hurry
+from integration.stores import Store, connect, hurry
 from integration.values import LANGUAGES, RIGHT_TO_LEFT, phone
 
 from .auth import channel_name, house, link, merchant, page, signed_in
@@ -144,8 +143,10 @@ def test_message(name: str) -> Any:
 @signed_in
 def refresh(name: str) -> AnyResponse:
     with house().db.lane(merchant().store_id) as session:
-        hurry(session, "channels", "templates")
-        hurry(session, "channels", "profile")
+        connection = live_connection(session, "channels")
+        if connection is not None:
+            hurry(session, connection.id, "templates")
+            hurry(session, connection.id, "profile")
     house().ring("chores", merchant().store_id)
     return redirect(link("channels.show", name=name, done="refreshing") + "#templates", 303)
 

@@ -12,6 +12,7 @@ from flask import Blueprint, redirect, request
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response as AnyResponse
 
+from integration.access import live_connection
 from integration.catalogue import TEMPLATES, Template
 from integration.db import Session
 from integration.guards import SKIP_REASONS
@@ -21,8 +22,7 @@ from integration.journeys import JOURNEYS, Settled
 from integration.orders import Order
 from integration.outbox import Outbox, Touchpoint
 from integration.ports import InstallsByApproval, InstallsByCode
-from integration.stores import Store
-from integration.upkeep import hurry
+from integration.stores import Store, hurry
 from integration.values import masked
 
 from .auth import channel_name, house, link, merchant, page, platforms, signed_in
@@ -93,7 +93,9 @@ def home() -> Any:
 def check_now() -> AnyResponse:
     """Look for orders that no webhook told us, now."""
     with house().db.lane(merchant().store_id) as session:
-        hurry(session, "stores", "reconcile")
+        connection = live_connection(session, "stores")
+        if connection is not None:
+            hurry(session, connection.id, "reconcile")
     house().ring("chores", merchant().store_id)
     return redirect(link("setup.home"), 303)
 

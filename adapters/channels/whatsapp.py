@@ -475,7 +475,7 @@ def _fault(response: httpx.Response, answer: Any, *, sent: bool) -> Exception:
     """
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
-        if response.status_code in (429, 503):
+        if response.status_code == 429 or response.status_code >= 500:
             return TransientError(
                 f"WhatsApp asks us to wait (HTTP {response.status_code})", retry_after=http.retry_after(response)
             )

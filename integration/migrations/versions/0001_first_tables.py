@@ -467,7 +467,6 @@ def upgrade() -> None:
         sa.Column("counts_as", sa.String(length=16), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("resends", sa.Integer(), nullable=False),
         sa.Column("due_at", db.Instant(), nullable=False),
         sa.Column("attempted_at", db.Instant(), nullable=True),
         sa.Column("leased_until", db.Instant(), nullable=True),
