@@ -70,6 +70,10 @@ class Merchant:
         self._browser = httpx.Client(timeout=30.0, follow_redirects=True)
 
     def play(self) -> None:
+        with self._browser:
+            self._play()
+
+    def _play(self) -> None:
         self.wait_for_app()
         stores = self._asked("GET", f"{self._sandbox}/control/stores", "the sandbox's stores").json()
         numbers = self._asked("GET", f"{self._sandbox}/control/numbers", "the sandbox's numbers").json()["numbers"]

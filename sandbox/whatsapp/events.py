@@ -67,9 +67,9 @@ def _message(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
 
 def _code(stated: dict[str, Any]) -> int:
     code = stated.get("code", 131000)
-    if code not in ERRORS:
+    if not isinstance(code, int) or code not in ERRORS:
         raise Refusal(f"There is no error code {code!r}. There are: {', '.join(map(str, ERRORS))}.")
-    return int(code)
+    return code
 
 
 def _unsupported(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
@@ -271,9 +271,9 @@ def _fail(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
 def _status(whatsapp: WhatsApp, stated: dict[str, Any]) -> Record:
     """Say a status again, or out of order: webhooks are at least once and unordered."""
     message, status = _message(whatsapp, stated), stated.get("status")
-    if status not in RANK or status in ("accepted", "held", "failed"):
+    if not isinstance(status, str) or status not in RANK or status in ("accepted", "held", "failed"):
         raise Refusal("status is sent, delivered, read or played.")
-    whatsapp.becomes(message, str(status))
+    whatsapp.becomes(message, status)
     return message
 
 

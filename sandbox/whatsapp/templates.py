@@ -133,7 +133,9 @@ def _check_examples(given: Any, wanted: list[str], named: bool, part: str) -> No
     if named:
         if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
             raise missing
-        names = {item.get("param_name") for item in given if isinstance(item.get("example"), str) and item["example"]}
+        names = {
+            str(item.get("param_name")) for item in given if isinstance(item.get("example"), str) and item["example"]
+        }
         if names != set(wanted):
             raise missing
     else:
