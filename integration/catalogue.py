@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -129,9 +129,21 @@ def languages_to_try(wanted: str, shop: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((wanted, *sibling, shop, "en")))
 
 
-def pick(templates: Iterable[Template], key: str, languages: Sequence[str]) -> Template | None:
+Shelf = Mapping[str, Mapping[str, Template]]
+"""A channel's templates by key and language, in the version we now use."""
+
+
+def shelve(templates: Iterable[Template]) -> Shelf:
+    shelf: dict[str, dict[str, Template]] = {}
+    for template in templates:
+        if template.key in TEMPLATES and template.name == template_name(template.key, template.language):
+            shelf.setdefault(template.key, {})[template.language] = template
+    return shelf
+
+
+def pick(shelf: Shelf, key: str, languages: Sequence[str]) -> Template | None:
     """The template to use: the first language with an approved one; else the best of the rest, to say why not."""
-    held = {t.language: t for t in templates if t.key == key and t.name == template_name(key, t.language)}
+    held = shelf.get(key, {})
     for language in languages:
         if language in held and held[language].status == "approved":
             return held[language]

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, event, select
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
 from .db import Base, Id, Instant, Session, Tenant
 from .values import phone_variants
@@ -63,9 +64,7 @@ class ContactPoint(Tenant, Base):
     """Machine time bookkeeping of the channel's limit per person."""
 
     customer: Mapped[Customer] = relationship(back_populates="contact_points", lazy="joined")
-    consents: Mapped[list[Consent]] = relationship(
-        back_populates="contact_point", order_by="(Consent.at, Consent.id)", lazy="select"
-    )
+    consents: Mapped[list[Consent]] = relationship(viewonly=True, order_by="(Consent.at, Consent.id)")
 
 
 class Consent(Tenant, Base):
@@ -80,8 +79,6 @@ class Consent(Tenant, Base):
     source: Mapped[str] = mapped_column(String(40))
     evidence: Mapped[str] = mapped_column(String(500), default="")
     at: Mapped[datetime] = mapped_column(Instant)
-
-    contact_point: Mapped[ContactPoint] = relationship(back_populates="consents")
 
 
 @event.listens_for(Consent, "before_update")
@@ -117,25 +114,27 @@ def standing(ledger: Iterable[Consent]) -> Standing:
 
 
 def record_consent(
-    contact: ContactPoint, purpose: str, state: str, *, source: str, evidence: str, at: datetime
+    session: Session, contact: ContactPoint, purpose: str, state: str, *, source: str, evidence: str, at: datetime
 ) -> bool:
     """Add a word to the ledger unless it already says so. True when it was news."""
     now = standing(contact.consents)
     stands = (now.opted_out_at is None) if purpose == EVERYTHING else (purpose in now.granted)
     if stands == (state == GRANTED) and any(word.purpose == purpose for word in contact.consents):
         return False
-    contact.consents.append(
-        Consent(store_id=contact.store_id, purpose=purpose, state=state, source=source, evidence=evidence[:500], at=at)
+    word = Consent(
+        store_id=contact.store_id, purpose=purpose, state=state, source=source, evidence=evidence[:500], at=at
     )
+    session.append(word, contact_point_id=contact)
+    contact.consents.append(word)
     return True
 
 
-def imply_consent(contact: ContactPoint, *, source: str, evidence: str, at: datetime) -> bool:
+def imply_consent(session: Session, contact: ContactPoint, *, source: str, evidence: str, at: datetime) -> bool:
     """Consent to order messages that comes with giving a number at the checkout. Never undoes a STOP."""
     now = standing(contact.consents)
     if now.opted_out_at is not None or any(word.purpose == UTILITY for word in contact.consents):
         return False
-    return record_consent(contact, UTILITY, GRANTED, source=source, evidence=evidence, at=at)
+    return record_consent(session, contact, UTILITY, GRANTED, source=source, evidence=evidence, at=at)
 
 
 def contact_for_phone(session: Session, phone: str) -> ContactPoint | None:
@@ -156,6 +155,7 @@ def new_contact(
 ) -> ContactPoint:
     """A new customer with one contact point."""
     contact = ContactPoint(store_id=session.store_id, phone=phone, user_id=user_id)
+    set_committed_value(contact, "consents", [])
     contact.customer = Customer(
         store_id=session.store_id,
         name=name[:200],

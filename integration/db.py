@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -115,28 +115,40 @@ Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Base(DeclarativeBase):
-    """All tables. A new row has its column defaults at once, not only after a flush: the core reads what it just
-    made.
+    """All tables. A new row has its column defaults at once, not only after a flush: the core reads what it just made.
+
+    Column values go straight into the row's dictionary. A row not yet inserted has no history to keep, and telling the
+    unit of work about each value costs more than the insert itself. Relationships are set the ordinary way.
     """
 
     def __init__(self, **values: Any) -> None:
-        for name, default in _defaults(type(self)):
-            if name not in values:
-                values[name] = default() if callable(default) else default
+        columns, scalars, makers = _shape(type(self))
+        own = self.__dict__
+        own.update(scalars)
+        for name, make in makers:
+            own[name] = make()
         for name, value in values.items():
-            setattr(self, name, value)
+            if name in columns:
+                own[name] = value
+            else:
+                setattr(self, name, value)
 
 
 @cache
-def _defaults(table: type[Base]) -> tuple[tuple[str, Any], ...]:
-    found = []
-    for attribute in inspect(table).column_attrs:
+def _shape(table: type[Base]) -> tuple[frozenset[str], dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]:
+    """(column names, plain defaults, default makers) of a table."""
+    scalars: dict[str, Any] = {}
+    makers: list[tuple[str, Callable[[], Any]]] = []
+    columns = inspect(table).column_attrs
+    for attribute in columns:
         default = attribute.columns[0].default
-        if default is not None and default.is_scalar:
-            found.append((attribute.key, default.arg))
-        elif default is not None and default.is_callable:
-            found.append((attribute.key, partial(default.arg, None)))
-    return tuple(found)
+        if default is None:
+            continue
+        if default.is_scalar and default.arg is not None:
+            scalars[attribute.key] = default.arg
+        elif default.is_callable:
+            makers.append((attribute.key, partial(default.arg, None)))
+    return frozenset(attribute.key for attribute in columns), scalars, tuple(makers)
 
 
 class Tenant:
@@ -166,9 +178,33 @@ class Session(orm.Session):
         self.is_operator = operator
         self.bells: set[str] = set()
         """Doors to ring for this store once the transaction is committed: process, advance, deliver."""
+        self._ledger: list[tuple[Base, dict[str, Base]]] = []
 
     def now(self) -> datetime:
         return self.clock.now()
+
+    def append(self, row: Base, **owners: Base) -> None:
+        """An append-only row, with the records it belongs to by the name of its foreign key: `order_id=order`.
+
+        Such rows are most of what is written. They are inserted in bulk at the end of the transaction, after their
+        owners have their ids, at a tenth of what the unit of work would cost.
+        """
+        if self.store_id is not None and getattr(row, "store_id", None) != self.store_id:
+            raise Unscoped(f"a {type(row).__name__} of another store")
+        self._ledger.append((row, owners))
+
+    def write_ledger(self) -> None:
+        """Flush, then insert what `append` collected."""
+        self.flush()
+        rows: dict[type[Base], list[dict[str, Any]]] = {}
+        for row, owners in self._ledger:
+            columns = _shape(type(row))[0]
+            values = {name: row.__dict__.get(name) for name in columns if name != "id"}
+            values |= {name: owner.id for name, owner in owners.items()}  # type: ignore[attr-defined]
+            rows.setdefault(type(row), []).append(values)
+        self._ledger.clear()
+        for table, inserts in rows.items():
+            self.connection().execute(table.__table__.insert(), inserts)  # type: ignore[attr-defined]
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -230,6 +266,7 @@ class Database:
                 # NO KEY UPDATE: excludes other lanes of this store, not the foreign-key checks of arriving webhooks.
                 session.connection().execute(_LOCK_LANE, {"id": store_id})
             yield session
+            session.write_ledger()
             session.commit()
 
     @contextmanager
@@ -249,6 +286,7 @@ class Database:
         """A write transaction over all stores: install, key rotation, claiming chores."""
         with self._turn, Session(self._writing, clock=self.clock, operator=True) as session:
             yield session
+            session.write_ledger()
             session.commit()
 
     @contextmanager

@@ -7,7 +7,7 @@ sentence. A guard looks at records already loaded and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from phonenumbers.timezone import time_zones_for_number
 
-from .catalogue import Template, languages_to_try, pick
+from .catalogue import Shelf, Template, languages_to_try, pick
 from .customers import MARKETING, UTILITY, ContactPoint, Standing, standing
 from .inbox import Conversation
 from .orders import Order, language_for
@@ -75,7 +75,7 @@ class Case:
     contact: ContactPoint | None
     conversation: Conversation | None
     channel: Connection | None
-    templates: Sequence[Template]
+    templates: Shelf
     sent_today: Mapping[str, int] = field(default_factory=dict)
 
     policy: Policy = field(init=False)

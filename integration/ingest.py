@@ -62,7 +62,7 @@ from .events import (
 from .groupcommit import GroupCommit
 from .house import House
 from .inbox import apply_echo, apply_message, apply_person_changed, meet
-from .journeys import Settled, leave_all, react
+from .journeys import Enrollment, Settled, leave_all, react
 from .orders import Book, Transition, apply_order, apply_payment, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
 from .ports import Account, AppWide, Pings, WebhookRequest
@@ -481,7 +481,13 @@ def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subj
     work.session.flush()
     state = GRANTED if fact.granted else REVOKED
     record_consent(
-        contact, fact.purpose, state, source="channel", evidence="the customer's own setting", at=fact.occurred_at
+        work.session,
+        contact,
+        fact.purpose,
+        state,
+        source="channel",
+        evidence="the customer's own setting",
+        at=fact.occurred_at,
     )
 
 
@@ -591,7 +597,7 @@ def sweep(house: House) -> Iterator[tuple[str, int]]:
             ("process", select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received"))),
             (
                 "advance",
-                select(Touchpoint.store_id).where(Touchpoint.state == inline("planned"), Touchpoint.due_at <= now),
+                select(Enrollment.store_id).where(Enrollment.next_due_at <= now),
             ),
             (
                 "deliver",

@@ -15,8 +15,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, or_, select
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from .customers import ContactPoint, Customer, contact_for_phone, imply_consent, new_contact, record_consent
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
@@ -144,10 +145,8 @@ class Order(Tenant, Base):
 
     customer: Mapped[Customer | None] = relationship(lazy="joined")
     contact: Mapped[ContactPoint | None] = relationship(lazy="joined")
-    items: Mapped[list[LineItem]] = relationship(back_populates="order", cascade="all, delete-orphan")
-    payments: Mapped[list[Payment]] = relationship(
-        back_populates="order", cascade="all, delete-orphan", order_by="Payment.id"
-    )
+    items: Mapped[list[LineItem]] = relationship(viewonly=True, order_by="LineItem.id")
+    payments: Mapped[list[Payment]] = relationship(viewonly=True, order_by="Payment.id")
     shipments: Mapped[list[Shipment]] = relationship(back_populates="order", cascade="all, delete-orphan")
     enrollments: Mapped[list[Enrollment]] = relationship(back_populates="order", cascade="all, delete-orphan")
 
@@ -185,8 +184,6 @@ class LineItem(Tenant, Base):
     quantity: Mapped[int] = mapped_column(default=1)
     price: Mapped[Decimal | None] = mapped_column(Amount, default=None)
 
-    order: Mapped[Order] = relationship(back_populates="items")
-
 
 class Payment(Tenant, Base):
     """One thing that was said about money for an order. Append-only."""
@@ -203,8 +200,6 @@ class Payment(Tenant, Base):
     currency: Mapped[str] = mapped_column(String(3), default="")
     at: Mapped[datetime] = mapped_column(Instant)
     delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
-
-    order: Mapped[Order] = relationship(back_populates="payments")
 
 
 class Shipment(Tenant, Base):
@@ -269,7 +264,7 @@ class Transition(Tenant, Base):
     delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
     at: Mapped[datetime] = mapped_column(Instant)
 
-    order: Mapped[Order] = relationship()
+    order: Mapped[Order] = relationship(viewonly=True)
 
 
 def move(
@@ -299,8 +294,8 @@ def move(
         delivery_id=delivery_id,
         at=at,
     )
-    transition.order = order
-    session.add(transition)
+    set_committed_value(transition, "order", order)
+    session.append(transition, order_id=order)
     if not allowed:
         return None
     setattr(order, axis, became)
@@ -319,6 +314,7 @@ class Book:
         self.policy: Policy = store.policy
         self._orders: dict[str, Order | None] = {}
         self._contacts: dict[str, ContactPoint | None] = {}
+        self._numbers: dict[tuple[tuple[str, ...], str], str | None] = {}
 
     def fetch(self, facts: Iterable[Any]) -> None:
         """Look up at once what these facts are about."""
@@ -350,8 +346,10 @@ class Book:
 
     def number_of(self, fact: OrderChanged) -> str | None:
         """The first of the order's phones that is a reachable number."""
-        country = fact.address.country or self.store.country
-        return next((number for raw in fact.phones if (number := phone(raw, country))), None)
+        key = (fact.phones, fact.address.country or self.store.country)
+        if key not in self._numbers:
+            self._numbers[key] = next((number for raw in key[0] if (number := phone(raw, key[1]))), None)
+        return self._numbers[key]
 
     def contact(self, number: str) -> ContactPoint | None:
         if number not in self._contacts:
@@ -401,27 +399,30 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
     if order is not None and content == order.content and order.removed_at is None:
         order.changed_at = fact.occurred_at  # a repeat, or the echo of our own write
         return []
+    said = _said(fact) | {"content": content, "changed_at": fact.occurred_at, "removed_at": None}
+    was_cancelled = order is not None and order.cancelled_at is not None
+    is_new = order is None
     if order is None:
         order = Order(
-            store_id=session.store_id,
-            external_id=fact.external_id[:64],
-            name=fact.name[:64],
-            placed_at=fact.placed_at,
-            changed_at=fact.occurred_at,
-            seen_at=session.now(),
-            currency=fact.total.currency,
-            total=fact.total.amount,
-        )
-        book.add(order)
-    was_cancelled = order.cancelled_at is not None
-    order.content, order.changed_at = content, fact.occurred_at
-    order.removed_at = None
-    _describe(book, order, fact)
+            store_id=session.store_id, external_id=fact.external_id[:64], placed_at=fact.placed_at,
+            seen_at=session.now(), is_cod=is_cod(fact.gateways, policy), **said,
+        )  # fmt: skip
+        set_committed_value(order, "items", [])
+        set_committed_value(order, "payments", [])
+    else:
+        for name, value in said.items():
+            if getattr(order, name) != value:
+                setattr(order, name, value)
+        order.is_cod = order.is_cod or is_cod(fact.gateways, policy)
+    _describe_items(session, order, fact)
+    _describe_contact(book, order, fact)
     moves = _Moves(session, order, "store", fact.occurred_at, delivery_id)
 
-    order.is_cod = order.is_cod or is_cod(fact.gateways, policy)
-    if (payment := _payment(order, fact)) is not None:
-        _note_payment(order, fact, payment, delivery_id)
+    payment = _payment(order, fact)
+    if is_new and payment in ("cod_due", "pending"):
+        order.payment = payment  # where an order begins is no event
+    elif payment is not None:
+        _note_payment(session, order, fact, payment, delivery_id)
         moves.to("payment", payment, note=fact.raw_payment)
     for parcel in fact.parcels:
         _note_parcel(session, order, parcel)
@@ -441,6 +442,8 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("confirmation", "awaiting")
     if order.held == "no_answer" and order.confirmation != "expired":
         moves.to("held", "")
+    if is_new:
+        book.add(order)
     return moves.made
 
 
@@ -474,19 +477,11 @@ def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id:
     seen = any(p.reference == fact.attempt_ref and p.status == fact.status for p in order.payments)
     if seen:
         return []
-    order.payments.append(
-        Payment(
-            store_id=order.store_id,
-            source=source,
-            status=fact.status,
-            raw_status=fact.raw_status[:64],
-            reference=fact.attempt_ref[:128],
-            amount=fact.amount.amount if fact.amount else None,
-            currency=fact.amount.currency if fact.amount else "",
-            at=fact.occurred_at,
-            delivery_id=delivery_id,
-        )
-    )
+    _append_payment(
+        book.session, order, source=source, status=fact.status, raw_status=fact.raw_status[:64],
+        reference=fact.attempt_ref[:128], amount=fact.amount.amount if fact.amount else None,
+        currency=fact.amount.currency if fact.amount else "", at=fact.occurred_at, delivery_id=delivery_id,
+    )  # fmt: skip
     if fact.status not in PAYMENT or fact.status == UNKNOWN:
         return []
     if fact.status == "paid" and fact.amount != order.money:
@@ -564,58 +559,63 @@ class _Moves:
             self.made.append(made)
 
 
-def _describe(book: Book, order: Order, fact: OrderChanged) -> None:
-    order.name = fact.name[:64]
-    order.total, order.currency = fact.total.amount, fact.total.currency
-    order.outstanding = fact.outstanding.amount if fact.outstanding else None
-    order.gateway = ", ".join(filter(None, fact.gateways))[:200]
-    order.cancelled_at = fact.cancelled_at
-    order.test = fact.test
-    order.tags = list(fact.tags)
-    order.locale = fact.locale[:16]
-    order.customer_name = fact.customer_name[:200]
-    order.address = _address(fact.address)
-    _describe_items(order, fact)
+def _said(fact: OrderChanged) -> dict[str, Any]:
+    """What a store says of an order, as columns."""
+    return {
+        "name": fact.name[:64],
+        "total": fact.total.amount,
+        "currency": fact.total.currency,
+        "outstanding": fact.outstanding.amount if fact.outstanding else None,
+        "gateway": ", ".join(filter(None, fact.gateways))[:200],
+        "cancelled_at": fact.cancelled_at,
+        "test": fact.test,
+        "tags": list(fact.tags),
+        "locale": fact.locale[:16],
+        "customer_name": fact.customer_name[:200],
+        "address": _address(fact.address),
+    }
+
+
+def _describe_contact(book: Book, order: Order, fact: OrderChanged) -> None:
     number = book.number_of(fact)
     if number is None:
         return
     contact = book.contact(number)
     if contact is None:
         contact = new_contact(
-            book.session,
-            phone=number,
-            name=fact.customer_name,
-            email=fact.email,
-            country=fact.address.country,
+            book.session, phone=number, name=fact.customer_name, email=fact.email, country=fact.address.country,
             external_id=fact.customer_id,
-        )
+        )  # fmt: skip
         book.know(number, contact)
     elif fact.customer_name and not contact.customer.name:
         contact.customer.name = fact.customer_name[:200]
-    order.contact, order.customer = contact, contact.customer
+    if order.contact is not contact:
+        order.contact, order.customer = contact, contact.customer
     for purpose, state, wording in fact.consents:
-        record_consent(contact, purpose, state, source="checkout", evidence=wording, at=fact.placed_at)
+        record_consent(book.session, contact, purpose, state, source="checkout", evidence=wording, at=fact.placed_at)
     if book.policy.consent_at_checkout:
-        imply_consent(contact, source="checkout", evidence=f"number given for order {fact.name}", at=fact.placed_at)
+        evidence = f"number given for order {fact.name}"
+        imply_consent(book.session, contact, source="checkout", evidence=evidence, at=fact.placed_at)
 
 
-def _describe_items(order: Order, fact: OrderChanged) -> None:
+def _describe_items(session: Session, order: Order, fact: OrderChanged) -> None:
     wanted = [(i.external_id, i.title, i.variant, i.sku, i.quantity) for i in fact.items]
     have = [(i.external_id, i.title, i.variant, i.sku, i.quantity) for i in order.items]
     if wanted == have:
         return
-    order.items = [
+    if have:
+        session.execute(delete(LineItem).where(LineItem.order_id == order.id))
+    items = [
         LineItem(
-            store_id=order.store_id,
-            external_id=item.external_id[:64],
-            title=item.title[:300],
-            variant=item.variant[:200],
-            sku=item.sku[:100],
-            quantity=item.quantity,
+            store_id=session.store_id, external_id=item.external_id[:64], title=item.title[:300],
+            variant=item.variant[:200], sku=item.sku[:100], quantity=item.quantity,
             price=item.price.amount if item.price else None,
         )
         for item in fact.items
-    ]
+    ]  # fmt: skip
+    for item in items:
+        session.append(item, order_id=order)
+    set_committed_value(order, "items", items)
 
 
 def _address(address: Address) -> dict[str, str]:
@@ -638,22 +638,22 @@ def _payment(order: Order, fact: OrderChanged) -> str | None:
     return "cod_due" if order.is_cod and fact.payment == "pending" else fact.payment
 
 
-def _note_payment(order: Order, fact: OrderChanged, status: str, delivery_id: int | None) -> None:
+def _note_payment(session: Session, order: Order, fact: OrderChanged, status: str, delivery_id: int | None) -> None:
     last = order.payments[-1] if order.payments else None
+    if last is None and status in ("cod_due", "pending"):
+        return  # nothing has happened to any money yet
     if last is not None and (last.source, last.status, last.amount) == ("store", status, fact.total.amount):
         return
-    order.payments.append(
-        Payment(
-            store_id=order.store_id,
-            source="store",
-            status=status,
-            raw_status=fact.raw_payment[:64],
-            amount=fact.total.amount,
-            currency=fact.total.currency,
-            at=fact.occurred_at,
-            delivery_id=delivery_id,
-        )
-    )
+    _append_payment(
+        session, order, source="store", status=status, raw_status=fact.raw_payment[:64], amount=fact.total.amount,
+        currency=fact.total.currency, at=fact.occurred_at, delivery_id=delivery_id,
+    )  # fmt: skip
+
+
+def _append_payment(session: Session, order: Order, **values: Any) -> None:
+    payment = Payment(store_id=session.store_id, **values)
+    session.append(payment, order_id=order)
+    order.payments.append(payment)
 
 
 def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from .access import live_connection, open_account
-from .catalogue import Template, wording
+from .catalogue import Shelf, Template, shelve, wording
 from .checkpoints import reached
 from .customers import MARKETING, REVOKED, UTILITY, ContactPoint, record_consent
 from .db import Base, Id, Instant, Json, Session, Tenant, inline
@@ -46,13 +46,11 @@ _BURST = 20
 
 
 class Touchpoint(Tenant, Base):
-    """One contact made, planned or withheld: a step of a journey, or an answer to a customer."""
+    """One contact made or withheld: a step of a journey whose time has come, or an answer to a customer."""
 
     __tablename__ = "touchpoints"
     __table_args__ = (
         UniqueConstraint("store_id", "key", name="one_touchpoint_per_key"),
-        Index("touchpoints_due", "due_at", sqlite_where=text("state = 'planned'"),
-              postgresql_where=text("state = 'planned'")),
         Index("touchpoints_of_order", "order_id"),
     )  # fmt: skip
 
@@ -67,8 +65,6 @@ class Touchpoint(Tenant, Base):
     )
     journey: Mapped[str] = mapped_column(String(40))
     step: Mapped[str] = mapped_column(String(40))
-    action: Mapped[str] = mapped_column(String(24), default="message")
-    """message, or what happens instead of one (expire)."""
     template: Mapped[str] = mapped_column(String(64), default="")
     reply: Mapped[str] = mapped_column(String(64), default="")
     message_class: Mapped[str] = mapped_column(String(16), default=UTILITY)
@@ -82,12 +78,12 @@ class Touchpoint(Tenant, Base):
     because: Mapped[str] = mapped_column(String(200), default="")
     due_at: Mapped[datetime] = mapped_column(Instant)
     stale_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
-    state: Mapped[str] = mapped_column(String(16), default="planned")
-    """planned, queued, sent, skipped, cancelled, failed or unknown."""
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    """queued, sent, skipped, cancelled, failed or unknown."""
     reason: Mapped[str] = mapped_column(String(40), default="")
     sentence: Mapped[str] = mapped_column(String(300), default="")
     checks: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
-    planned_at: Mapped[datetime] = mapped_column(Instant)
+    made_at: Mapped[datetime] = mapped_column(Instant)
     settled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
     order: Mapped[Order | None] = relationship()
@@ -159,8 +155,7 @@ class Outbox(Tenant, Base):
 
 
 def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None = None) -> Outbox:
-    """A touchpoint whose time has come goes into the outbox."""
-    touch.state = "queued"
+    """A touchpoint that may go, now or later, goes into the outbox."""
     row = Outbox(
         store_id=session.store_id,
         key=f"touch/{touch.key}",
@@ -198,13 +193,12 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
 
 
 def cancel_touchpoint(session: Session, touch: Touchpoint, reason: str, sentence: str) -> None:
-    """A planned or queued touchpoint has become pointless. One in flight can no longer be stopped."""
-    if touch.state == "queued":
-        row = session.scalar(select(Outbox).where(Outbox.touchpoint_id == touch.id))
-        if row is not None and row.state != "queued":
-            return
-        if row is not None:
-            row.state, row.settled_at, row.sentence = "cancelled", session.now(), sentence
+    """A queued touchpoint has become pointless. One in flight can no longer be stopped."""
+    row = session.scalar(select(Outbox).where(Outbox.touchpoint_id == touch.id))
+    if row is not None and row.state != "queued":
+        return
+    if row is not None:
+        row.state, row.settled_at, row.sentence = "cancelled", session.now(), sentence
     touch.settle("cancelled", session.now(), reason, sentence)
 
 
@@ -218,11 +212,8 @@ class Desk:
         self.session = session
         self.store = store
         self.channel = live_connection(session, "channels")
-        self.templates: Sequence[Template] = (
-            session.scalars(select(Template).where(Template.connection_id == self.channel.id)).all()
-            if self.channel is not None
-            else ()
-        )
+        held = select(Template).where(Template.connection_id == (self.channel.id if self.channel is not None else 0))
+        self.templates: Shelf = shelve(session.scalars(held))
         self._sent: dict[int, dict[str, int]] = {}
         self._conversations: dict[int, Conversation | None] = {}
 
@@ -598,7 +589,7 @@ def _give_up(
     if action == "unreachable" and contact is not None:
         contact.unreachable_at = now
     elif action == "stop_marketing" and contact is not None:
-        record_consent(contact, MARKETING, REVOKED, source="channel", evidence=f"error {code}", at=now)
+        record_consent(session, contact, MARKETING, REVOKED, source="channel", evidence=f"error {code}", at=now)
     elif action == "channel_broken":
         connection = live_connection(session, "channels")
         if connection is not None:

@@ -237,7 +237,7 @@ def _answered_already(session: Session, order: Order, message: Message, outcome:
 def _opt(session: Session, desk: Desk, message: Message, contact: ContactPoint, said: str) -> None:
     state = REVOKED if said == "stop" else GRANTED
     news = record_consent(
-        contact, EVERYTHING, state, source="message", evidence=f"wrote “{message.text[:100]}”", at=message.at
+        session, contact, EVERYTHING, state, source="message", evidence=f"wrote “{message.text[:100]}”", at=message.at
     )
     if news:
         answer(
@@ -262,7 +262,7 @@ def answer(
         because=because,
         due_at=message.at,
         stale_at=message.at + timedelta(hours=23),
-        planned_at=session.now(),
+        made_at=session.now(),
     )
     touch.order, touch.contact = order, message.conversation.contact
     session.add(touch)

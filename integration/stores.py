@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -71,6 +73,11 @@ class Policy:
         return local.hour >= self.quiet_from or local.hour < self.quiet_until
 
 
+@lru_cache(maxsize=4096)
+def _policy(stored: bytes) -> Policy:
+    return Policy.of(orjson.loads(stored))
+
+
 class Store(TenantItself, Base):
     """A merchant's shop: the tenant everything else belongs to."""
 
@@ -90,7 +97,7 @@ class Store(TenantItself, Base):
 
     @property
     def policy(self) -> Policy:
-        return Policy.of(self.decisions)
+        return _policy(orjson.dumps(self.decisions, option=orjson.OPT_SORT_KEYS))
 
     def decide(self, policy: Policy) -> None:
         self.decisions = policy.stored()

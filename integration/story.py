@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from .db import Session
 from .inbox import Message
-from .journeys import JOURNEYS, Enrollment
+from .journeys import JOURNEYS, Enrollment, due_at
 from .orders import Order, Shipment, Transition
 from .outbox import Outbox, Touchpoint
 from .stores import Store
@@ -78,12 +78,16 @@ def tell(session: Session, order: Order) -> Story:
     touches = session.scalars(select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)).all()
     messages = session.scalars(select(Message).where(Message.order_id == order.id)).all()
     by_touch = {message.touchpoint_id: message for message in messages if message.touchpoint_id is not None}
+    rows = session.scalars(select(Outbox).where(Outbox.order_id == order.id)).all()
+    due = {row.touchpoint_id: row.due_at for row in rows}
     for touch in touches:
-        moment = _touchpoint(touch, by_touch.get(touch.id))
+        moment = _touchpoint(touch, by_touch.get(touch.id), due.get(touch.id, touch.due_at))
         (story.planned if moment.planned else moments).append(moment)
     moments += [_inbound(message) for message in messages if message.sender == "customer"]
-    moments += _not_begun(session, order)
-    moments += _write_backs(session, order)
+    for enrollment in session.scalars(select(Enrollment).where(Enrollment.order_id == order.id)):
+        moments += _not_begun(enrollment)
+        story.planned += _planned(enrollment)
+    moments += [_write_back(row) for row in rows if row.kind == "write_back"]
     story.past = sorted(moments, key=lambda moment: moment.at)
     story.planned.sort(key=lambda moment: moment.at)
     return story
@@ -177,7 +181,7 @@ def _parcels(session: Session, order: Order) -> list[Moment]:
     ]
 
 
-def _touchpoint(touch: Touchpoint, message: Message | None) -> Moment:
+def _touchpoint(touch: Touchpoint, message: Message | None, due: datetime) -> Moment:
     label = _label(touch)
     checks = tuple(touch.checks)
     at = (message.at if message is not None else None) or touch.settled_at or touch.due_at
@@ -185,15 +189,13 @@ def _touchpoint(touch: Touchpoint, message: Message | None) -> Moment:
     words = message.text if message is not None else ""
     choices = tuple(message.choices) if message is not None else ()
     language = message.language if message is not None else ""
-    if touch.state in ("planned", "queued"):
+    if touch.state == "queued":
         waits = f"waits: {touch.sentence}" if touch.reason else because
-        return Moment(touch.due_at, "plan", label, waits, "wait", checks=checks, planned=True)
+        return Moment(due, "plan", label, waits, "wait", checks=checks, planned=True)
     if touch.state in ("skipped", "cancelled"):
         return Moment(
             touch.settled_at or touch.due_at, "silence", f"Not sent: {label}", touch.sentence, "", checks=checks
         )
-    if touch.action != "message":
-        return Moment(at, "status", label, touch.sentence)
     if touch.state == "failed":
         return Moment(at, "message", f"Failed: {label}", touch.sentence, "bad", words, choices, checks, language)
     if touch.state == "unknown":
@@ -228,22 +230,25 @@ def _inbound(message: Message) -> Moment:
     return Moment(message.at, "answer", f"The customer {verb}", words=message.text)
 
 
-def _not_begun(session: Session, order: Order) -> list[Moment]:
-    rows = session.scalars(select(Enrollment).where(Enrollment.order_id == order.id, Enrollment.state == "off"))
+def _not_begun(enrollment: Enrollment) -> list[Moment]:
+    if enrollment.state != "off":
+        return []
+    at = enrollment.ended_at or enrollment.began_at
+    return [Moment(at, "silence", f"Not sent: {_journey_label(enrollment.journey)}", enrollment.sentence)]
+
+
+def _planned(enrollment: Enrollment) -> list[Moment]:
+    label = _journey_label(enrollment.journey)
     return [
         Moment(
-            e.ended_at or e.began_at,
-            "silence",
-            f"Not sent: {JOURNEYS[e.journey].label if e.journey in JOURNEYS else e.journey}",
-            e.sentence,
+            due_at(step), "plan", f"{label}: {step['label'][0].lower()}{step['label'][1:]}", tone="wait", planned=True
         )
-        for e in rows
+        for step in enrollment.plan
     ]
 
 
-def _write_backs(session: Session, order: Order) -> list[Moment]:
-    rows = session.scalars(select(Outbox).where(Outbox.order_id == order.id, Outbox.kind == "write_back"))
-    return [_write_back(row) for row in rows]
+def _journey_label(name: str) -> str:
+    return JOURNEYS[name].label if name in JOURNEYS else name
 
 
 def _write_back(row: Outbox) -> Moment:

@@ -7,7 +7,7 @@ reconciliation finds goes through the same door as a webhook: stored, then proce
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import or_, select
@@ -217,6 +217,7 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
     with house.db.read(store_id) as session:
         connection = session.get_one(Connection, connection_id)
         adapter = house.registry.get(connection.room, connection.adapter)
+    asked_at = house.clock.now()
     held = {(seen.name, seen.language): seen for seen in adapter.fetch_templates(account)}
     submitted, refused = 0, ""
     for key in TEMPLATES:
@@ -233,15 +234,20 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
                 )
                 refused = str(fault)
     with house.db.lane(store_id) as session:
-        _keep_templates(session, connection_id, adapter, held)
+        _keep_templates(session, connection_id, adapter, held, asked_at)
         session.bells.add("deliver")
     house.ring("deliver", store_id)
     return f"{submitted} templates submitted" + (f"; one was refused: {refused}" if refused else "")
 
 
 def _keep_templates(
-    session: Session, connection_id: int, adapter: object, held: dict[tuple[str, str], TemplateSeen]
+    session: Session,
+    connection_id: int,
+    adapter: object,
+    held: dict[tuple[str, str], TemplateSeen],
+    asked_at: datetime,
 ) -> None:
+    """Remember what was read, as of when it was asked for: news that came meanwhile is newer."""
     known = {
         (t.name, t.code): t for t in session.scalars(select(Template).where(Template.connection_id == connection_id))
     }
@@ -260,10 +266,11 @@ def _keep_templates(
                     wanted=wanted,
                 )
                 session.add(template)
-            if (seen := held.get((name, code))) is not None:
+            told_since = template.changed_at is not None and template.changed_at > asked_at
+            if (seen := held.get((name, code))) is not None and not told_since:
                 template.vendor_id, template.status = seen.vendor_id, seen.status
                 template.category, template.quality = seen.category, seen.quality
-                template.reason, template.changed_at = seen.reason[:300], session.now()
+                template.reason, template.changed_at = seen.reason[:300], asked_at
 
 
 def profile(house: House, store_id: int, connection_id: int) -> str:

@@ -53,7 +53,17 @@ class Money:
         return " ".join(text.replace("\N{RIGHT-TO-LEFT MARK}", "").replace("\N{LEFT-TO-RIGHT MARK}", "").split())
 
 
-_HOME = {"PKR": "PK", "INR": "IN", "MXN": "MX", "BRL": "BR", "COP": "CO", "ARS": "AR", "CLP": "CL", "PEN": "PE", "USD": "US"}
+_HOME = {
+    "PKR": "PK",
+    "INR": "IN",
+    "MXN": "MX",
+    "BRL": "BR",
+    "COP": "CO",
+    "ARS": "AR",
+    "CLP": "CL",
+    "PEN": "PE",
+    "USD": "US",
+}
 """Where a currency is at home, and so written by its own short sign."""
 
 
@@ -164,10 +174,16 @@ def masked(number: str | None) -> str:
 # -- text ----------------------------------------------------------------------------------------------------------
 
 
+_PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
+"""Printable ASCII without `&`, single spaces inside only."""
+
+
 def clean(text: object, limit: int = 500) -> str:
     """A vendor's free text as plain text: entities decoded, control characters and runs of space gone, bounded."""
     if text is None:
         return ""
+    if isinstance(text, str) and _PLAIN.fullmatch(text):
+        return text[:limit]  # nearly every value is plain already
     plain = html.unescape(str(text)[: limit * 8])
     plain = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in plain)
     return re.sub(r"\s+", " ", plain).strip()[:limit]

@@ -114,7 +114,13 @@ def test_message(name: str) -> Any:
         )
         session.flush()
         record_consent(
-            contact, UTILITY, GRANTED, source="merchant", evidence="test message asked for in the app", at=session.now()
+            session,
+            contact,
+            UTILITY,
+            GRANTED,
+            source="merchant",
+            evidence="test message asked for in the app",
+            at=session.now(),
         )
         stamp = f"{session.now().timestamp():.3f}"
         touch = Touchpoint(
@@ -128,7 +134,7 @@ def test_message(name: str) -> Any:
             prompt=True,
             because="you asked for a test message",
             due_at=session.now(),
-            planned_at=session.now(),
+            made_at=session.now(),
         )
         touch.contact = contact
         session.add(touch)

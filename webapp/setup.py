@@ -252,7 +252,7 @@ def _today(session: Session) -> dict[str, Any]:
     since = session.now() - timedelta(days=1)
     counted = session.execute(
         select(Touchpoint.state, Touchpoint.reason, func.count())
-        .where(Touchpoint.settled_at > since, Touchpoint.action == "message")
+        .where(Touchpoint.settled_at > since)
         .group_by(Touchpoint.state, Touchpoint.reason)
     ).all()
     withheld = sorted(

@@ -1,7 +1,7 @@
 """The engine: journeys are declared one per file beside this one, as data a merchant could read aloud.
 
-`react` turns a transition of an order into enrollments and exits; `advance` turns time into messages. An enrollment
-is one order in one journey, once for ever. All its steps are planned as touchpoints when it begins, so what will
+`react` turns a transition of an order into enrollments and exits; `advance` turns time into messages. An enrollment is
+one order in one journey, once for ever. It carries its own plan, the steps still to come with their times, so what will
 happen can be seen, and a later version of the journey changes nothing for those already in it.
 """
 
@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from ..checkpoints import reached
 from ..customers import ContactPoint
-from ..db import Base, Id, Instant, Json, Session, Tenant, inline
+from ..db import Base, Id, Instant, Json, Session, Tenant
 from ..guards import SKIP_REASONS
 from ..house import House
 from ..orders import Order, Transition, move
@@ -36,20 +37,46 @@ class Enrollment(Tenant, Base):
     """One order in one journey."""
 
     __tablename__ = "enrollments"
-    __table_args__ = (UniqueConstraint("order_id", "journey", name="one_enrollment_per_order_and_journey"),)
+    __table_args__ = (
+        UniqueConstraint("order_id", "journey", name="one_enrollment_per_order_and_journey"),
+        Index(
+            "enrollments_due",
+            "next_due_at",
+            sqlite_where=text("next_due_at IS NOT NULL"),
+            postgresql_where=text("next_due_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"))
     journey: Mapped[str] = mapped_column(String(40))
     version: Mapped[int] = mapped_column(default=1)
     state: Mapped[str] = mapped_column(String(16), default="active")
-    """active, done, left (an exit ended it) or off (the journey was switched off when it would have begun)."""
+    """active, done, left (an exit ended it) or off (something kept it from beginning)."""
     sentence: Mapped[str] = mapped_column(String(200), default="")
+    plan: Mapped[list[dict[str, Any]]] = mapped_column(Json, default=list)
+    """The steps still to come, earliest first, each with all its data."""
+    next_due_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     began_at: Mapped[datetime] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
     order: Mapped[Order] = relationship(back_populates="enrollments")
     touchpoints: Mapped[list[Touchpoint]] = relationship(order_by="Touchpoint.id", lazy="selectin")
+
+    def end(self, state: str, sentence: str, at: datetime) -> None:
+        self.state, self.sentence, self.ended_at = state, sentence[:200], at
+        self.plan, self.next_due_at = [], None
+
+    def expect(self, plan: list[dict[str, Any]], at: datetime) -> None:
+        """Set what is still to come; with nothing left the journey is done."""
+        self.plan = sorted(plan, key=lambda step: str(step["due_at"]))
+        self.next_due_at = due_at(self.plan[0]) if self.plan else None
+        if not self.plan and self.state == "active":
+            self.end("done", "", at)
+
+
+def due_at(step: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(step["due_at"])
 
 
 class JourneySetting(Tenant, Base):
@@ -118,18 +145,16 @@ def _enrol(
     )
     order.enrollments.append(enrollment)
     if why := _not_begun(desk, settled, journey, order):
-        enrollment.state, enrollment.ended_at, enrollment.sentence = "off", session.now(), why
+        enrollment.end("off", why, session.now())
         if journey.when_off is not None:
             axis, became = journey.when_off
             move(session, order, axis, became, cause="clock", at=transition.at, note=why)
         return
-    for step in settled.steps(journey):
-        if step.only is not None and not step.only(transition):
-            continue
-        touch = _plan(session, journey, step, order, transition.at)
-        enrollment.touchpoints.append(touch)
-        if step.after == timedelta(0):
-            send_now(session, desk, touch)
+    plan = [_stated(step, transition.at) for step in settled.steps(journey) if step.applies(transition)]
+    for step in [step for step in plan if due_at(step) <= transition.at]:
+        plan.remove(step)
+        send_now(session, desk, _contact(session, journey, enrollment, order, step))
+    enrollment.expect(plan, session.now())
 
 
 def _not_begun(desk: Desk, settled: Settled, journey: Journey, order: Order) -> str:
@@ -140,26 +165,42 @@ def _not_begun(desk: Desk, settled: Settled, journey: Journey, order: Order) -> 
     return ""
 
 
-def _plan(session: Session, journey: Journey, step: Step, order: Order, at: datetime) -> Touchpoint:
-    due_at = at + step.after
+def _stated(step: Step, began_at: datetime) -> dict[str, Any]:
+    """A step as its enrollment keeps it."""
+    due = began_at + step.after
+    return {
+        "step": step.name,
+        "label": step.label,
+        "action": step.action,
+        "template": step.template,
+        "relevance": dict(step.relevance),
+        "prompt": step.prompt,
+        "due_at": due.isoformat(),
+        "stale_at": (due + step.fresh_for).isoformat(),
+    }
+
+
+def _contact(
+    session: Session, journey: Journey, enrollment: Enrollment, order: Order, step: dict[str, Any]
+) -> Touchpoint:
+    """The touchpoint of a step whose time has come."""
     touch = Touchpoint(
         store_id=session.store_id,
-        key=f"{journey.name}/{order.external_id}/{step.name}",
+        key=f"{journey.name}/{order.external_id}/{step['step']}",
         journey=journey.name,
-        step=step.name,
-        action=step.action,
-        template=step.template,
+        step=step["step"],
+        template=step["template"],
+        relevance=step["relevance"],
+        prompt=step["prompt"],
         message_class=journey.message_class,
         critical=journey.critical,
-        prompt=step.prompt,
-        relevance=dict(step.relevance),
         because=journey.because,
-        due_at=due_at,
-        stale_at=due_at + step.fresh_for,
-        planned_at=session.now(),
+        due_at=due_at(step),
+        stale_at=datetime.fromisoformat(step["stale_at"]),
+        made_at=session.now(),
     )
     touch.order, touch.contact = order, order.contact
-    session.add(touch)
+    enrollment.touchpoints.append(touch)
     return touch
 
 
@@ -176,9 +217,9 @@ def _leave(session: Session, order: Order) -> None:
             continue
         why = JOURNEYS[enrollment.journey].ends(order)
         if why:
-            enrollment.state, enrollment.sentence, enrollment.ended_at = "left", why, session.now()
+            enrollment.end("left", why, session.now())
             for touch in enrollment.touchpoints:
-                if touch.state in ("planned", "queued"):
+                if touch.state == "queued":
                     cancel_touchpoint(session, touch, "superseded", why)
 
 
@@ -191,23 +232,23 @@ def advance(house: House, store_id: int, *, seconds: float = 2.0, batch: int = 1
     while True:
         with house.db.lane(store_id) as session:
             due = session.scalars(
-                select(Touchpoint)
-                .where(Touchpoint.state == inline("planned"), Touchpoint.due_at <= session.now())
-                .order_by(Touchpoint.due_at, Touchpoint.id)
+                select(Enrollment)
+                .where(Enrollment.next_due_at <= session.now())
+                .order_by(Enrollment.next_due_at, Enrollment.id)
                 .limit(batch)
                 .options(
-                    selectinload(Touchpoint.order, Order.items),
-                    selectinload(Touchpoint.order, Order.enrollments),
-                    selectinload(Touchpoint.contact, ContactPoint.consents),
+                    selectinload(Enrollment.order, Order.items),
+                    selectinload(Enrollment.order, Order.enrollments),
+                    selectinload(Enrollment.order, Order.contact, ContactPoint.consents),
                 )
             ).all()
             if not due:
                 return False
             store = session.get_one(Store, store_id)
             desk, settled = Desk(session, store), Settled(session, store)
-            desk.gather(touch.contact_point_id for touch in due)
-            for touch in due:
-                _come_due(session, desk, settled, touch)
+            desk.gather(enrollment.order.contact_point_id for enrollment in due)
+            for enrollment in due:
+                _come_due(session, desk, settled, enrollment)
             bells = set(session.bells)
         reached("advance.after_commit")
         house.ring_all(bells, store_id)
@@ -217,40 +258,45 @@ def advance(house: House, store_id: int, *, seconds: float = 2.0, batch: int = 1
             return True
 
 
-def _come_due(session: Session, desk: Desk, settled: Settled, touch: Touchpoint) -> None:
-    if touch.action == "message":
-        verdict = desk.consider(touch)
-        if verdict.outcome == "send":
-            put_message(session, touch)
-        elif verdict.outcome == "defer" and verdict.until is not None:
-            touch.due_at = verdict.until
+def _come_due(session: Session, desk: Desk, settled: Settled, enrollment: Enrollment) -> None:
+    now, journey = session.now(), JOURNEYS.get(enrollment.journey)
+    if journey is None:
+        enrollment.end("left", "this journey no longer exists", now)
         return
-    if touch.action == "expire":
-        _expire(session, desk, settled, touch)
+    plan = [dict(step) for step in enrollment.plan]
+    while plan and enrollment.state == "active" and due_at(plan[0]) <= now:
+        step = plan.pop(0)
+        if step["action"] == "expire":
+            later = _expire(session, desk, settled, enrollment)
+            if later is not None:
+                plan.append(step | {"due_at": later.isoformat()})
+                break
+        else:
+            send_now(session, desk, _contact(session, journey, enrollment, enrollment.order, step))
+    if enrollment.state == "active":
+        enrollment.expect(plan, now)
 
 
-def _expire(session: Session, desk: Desk, settled: Settled, touch: Touchpoint) -> None:
+def _expire(session: Session, desk: Desk, settled: Settled, enrollment: Enrollment) -> datetime | None:
     """No answer came: the order is put on hold for the merchant, never silently cancelled.
 
-    A reminder that waited for the morning gets its time: nothing expires within `GRACE` of the last question.
+    A reminder that waited for the morning gets its time: nothing expires within `GRACE` of the last question. Then the
+    time to look again is returned.
     """
-    order = touch.order
-    if order is None or order.confirmation != "awaiting":
-        touch.settle("skipped", session.now(), "not_relevant", SKIP_REASONS["not_relevant"])
-        return
-    enrollment = next((e for e in order.enrollments if e.id == touch.enrollment_id), None)
-    others = [t for t in (enrollment.touchpoints if enrollment else []) if t is not touch]
-    asked = [t.settled_at for t in others if t.state == "sent" and t.settled_at]
-    waiting = [t.due_at for t in others if t.state in ("planned", "queued", "unknown")]
-    earliest = max([at + GRACE for at in asked] + [at + GRACE for at in waiting], default=session.now())
-    if earliest > session.now():
-        touch.due_at, touch.sentence = earliest, "the last question went out late, so the answer gets more time"
-        return
-    touch.settle("sent", session.now(), "", "no answer came in time")
+    order, now = enrollment.order, session.now()
+    if order.confirmation != "awaiting":
+        return None
+    if any(touch.state in ("queued", "unknown") for touch in enrollment.touchpoints):
+        return now + timedelta(hours=1)
+    asked = [touch.settled_at for touch in enrollment.touchpoints if touch.state == "sent" and touch.settled_at]
+    if asked and max(asked) + GRACE > now:
+        return max(asked) + GRACE
     note = "no answer came in time" if asked else "the question never reached the customer"
-    expired = move(session, order, "confirmation", "expired", cause="clock", at=session.now(), note=note)
-    held = move(session, order, "held", "no_answer", cause="clock", at=session.now(), note=note)
+    enrollment.end("done", note, now)
+    expired = move(session, order, "confirmation", "expired", cause="clock", at=now, note=note)
+    held = move(session, order, "held", "no_answer", cause="clock", at=now, note=note)
     react(session, desk, settled, [t for t in (expired, held) if t is not None])
+    return None
 
 
 GRACE = timedelta(hours=4)

@@ -28,6 +28,10 @@ class Step:
     fresh_for: timedelta = timedelta(hours=20)
     only: Callable[[Transition], bool] | None = None
 
+    def applies(self, transition: Transition) -> bool:
+        """Is this step for an order that came in by this transition?"""
+        return self.only is None or self.only(transition)
+
 
 @dataclass(frozen=True, slots=True)
 class Journey:

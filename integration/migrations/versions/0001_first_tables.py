@@ -274,6 +274,8 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("sentence", sa.String(length=200), nullable=False),
+        sa.Column("plan", db.Json(), nullable=False),
+        sa.Column("next_due_at", db.Instant(), nullable=True),
         sa.Column("began_at", db.Instant(), nullable=False),
         sa.Column("ended_at", db.Instant(), nullable=True),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], ondelete="CASCADE"),
@@ -281,6 +283,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("order_id", "journey", name="one_enrollment_per_order_and_journey"),
     )
+    op.create_index(
+        "enrollments_due",
+        "enrollments",
+        ["next_due_at"],
+        unique=False,
+        sqlite_where=sa.text("next_due_at IS NOT NULL"),
+        postgresql_where=sa.text("next_due_at IS NOT NULL"),
+    )
+
     op.create_table(
         "line_items",
         sa.Column("id", db.Id, nullable=False),
@@ -418,7 +429,6 @@ def upgrade() -> None:
         sa.Column("contact_point_id", db.Id, nullable=True),
         sa.Column("journey", sa.String(length=40), nullable=False),
         sa.Column("step", sa.String(length=40), nullable=False),
-        sa.Column("action", sa.String(length=24), nullable=False),
         sa.Column("template", sa.String(length=64), nullable=False),
         sa.Column("reply", sa.String(length=64), nullable=False),
         sa.Column("message_class", sa.String(length=16), nullable=False),
@@ -434,7 +444,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=40), nullable=False),
         sa.Column("sentence", sa.String(length=300), nullable=False),
         sa.Column("checks", db.Json(), nullable=False),
-        sa.Column("planned_at", db.Instant(), nullable=False),
+        sa.Column("made_at", db.Instant(), nullable=False),
         sa.Column("settled_at", db.Instant(), nullable=True),
         sa.ForeignKeyConstraint(["contact_point_id"], ["contact_points.id"], ondelete="SET NULL"),
         sa.ForeignKeyConstraint(["enrollment_id"], ["enrollments.id"], ondelete="CASCADE"),
@@ -444,14 +454,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("store_id", "key", name="one_touchpoint_per_key"),
     )
     op.create_index("ix_touchpoints_enrollment_id", "touchpoints", ["enrollment_id"], unique=False)
-    op.create_index(
-        "touchpoints_due",
-        "touchpoints",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'planned'"),
-        postgresql_where=sa.text("state = 'planned'"),
-    )
     op.create_index("touchpoints_of_order", "touchpoints", ["order_id"], unique=False)
 
     op.create_table(
