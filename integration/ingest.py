@@ -136,6 +136,10 @@ class Mailroom:
         self._known: dict[tuple[str, str], tuple[float, list[_Door]]] = {}
         self.counts: Counter[str] = Counter()
 
+    def forget(self) -> None:
+        """Look every connection up anew."""
+        self._known.clear()
+
     def receive(self, room: str, name: str, request: WebhookRequest, token: str | None = None) -> Receipt:
         """Verify, store, commit, ring. Never raises for bad input; a database that is away is a 503, nothing is
         lost.

@@ -404,9 +404,13 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
     is_new = order is None
     if order is None:
         order = Order(
-            store_id=session.store_id, external_id=fact.external_id[:64], placed_at=fact.placed_at,
-            seen_at=session.now(), is_cod=is_cod(fact.gateways, policy), **said,
-        )  # fmt: skip
+            store_id=session.store_id,
+            external_id=fact.external_id[:64],
+            placed_at=fact.placed_at,
+            seen_at=session.now(),
+            is_cod=is_cod(fact.gateways, policy),
+            **said,
+        )
         set_committed_value(order, "items", [])
         set_committed_value(order, "payments", [])
     else:
@@ -478,10 +482,17 @@ def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id:
     if seen:
         return []
     _append_payment(
-        book.session, order, source=source, status=fact.status, raw_status=fact.raw_status[:64],
-        reference=fact.attempt_ref[:128], amount=fact.amount.amount if fact.amount else None,
-        currency=fact.amount.currency if fact.amount else "", at=fact.occurred_at, delivery_id=delivery_id,
-    )  # fmt: skip
+        book.session,
+        order,
+        source=source,
+        status=fact.status,
+        raw_status=fact.raw_status[:64],
+        reference=fact.attempt_ref[:128],
+        amount=fact.amount.amount if fact.amount else None,
+        currency=fact.amount.currency if fact.amount else "",
+        at=fact.occurred_at,
+        delivery_id=delivery_id,
+    )
     if fact.status not in PAYMENT or fact.status == UNKNOWN:
         return []
     if fact.status == "paid" and fact.amount != order.money:
@@ -583,9 +594,13 @@ def _describe_contact(book: Book, order: Order, fact: OrderChanged) -> None:
     contact = book.contact(number)
     if contact is None:
         contact = new_contact(
-            book.session, phone=number, name=fact.customer_name, email=fact.email, country=fact.address.country,
+            book.session,
+            phone=number,
+            name=fact.customer_name,
+            email=fact.email,
+            country=fact.address.country,
             external_id=fact.customer_id,
-        )  # fmt: skip
+        )
         book.know(number, contact)
     elif fact.customer_name and not contact.customer.name:
         contact.customer.name = fact.customer_name[:200]
@@ -607,12 +622,16 @@ def _describe_items(session: Session, order: Order, fact: OrderChanged) -> None:
         session.execute(delete(LineItem).where(LineItem.order_id == order.id))
     items = [
         LineItem(
-            store_id=session.store_id, external_id=item.external_id[:64], title=item.title[:300],
-            variant=item.variant[:200], sku=item.sku[:100], quantity=item.quantity,
+            store_id=session.store_id,
+            external_id=item.external_id[:64],
+            title=item.title[:300],
+            variant=item.variant[:200],
+            sku=item.sku[:100],
+            quantity=item.quantity,
             price=item.price.amount if item.price else None,
         )
         for item in fact.items
-    ]  # fmt: skip
+    ]
     for item in items:
         session.append(item, order_id=order)
     set_committed_value(order, "items", items)
@@ -645,9 +664,16 @@ def _note_payment(session: Session, order: Order, fact: OrderChanged, status: st
     if last is not None and (last.source, last.status, last.amount) == ("store", status, fact.total.amount):
         return
     _append_payment(
-        session, order, source="store", status=status, raw_status=fact.raw_payment[:64], amount=fact.total.amount,
-        currency=fact.total.currency, at=fact.occurred_at, delivery_id=delivery_id,
-    )  # fmt: skip
+        session,
+        order,
+        source="store",
+        status=status,
+        raw_status=fact.raw_payment[:64],
+        amount=fact.total.amount,
+        currency=fact.total.currency,
+        at=fact.occurred_at,
+        delivery_id=delivery_id,
+    )
 
 
 def _append_payment(session: Session, order: Order, **values: Any) -> None:

@@ -1,7 +1,7 @@
-"""The simulated world a story speaks to: stores, phones and a clock, with the real app and the real wire formats between.
+"""The simulated world a story speaks to: stores, phones, a clock, and the real app with real wire formats between.
 
-The app is served over HTTP from this process, on a real database; work that workers would do is done by `settle`, in the
-order in which it comes due, until nothing is left to do. So a story needs no sleep and misses nothing.
+The app is served over HTTP from this process, on a real database; work that workers would do is done by `settle`, in
+the order in which it comes due, until nothing is left to do. So a story needs no sleep and misses nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sandbox
 from integration import ingest, upkeep
 from integration.db import Session
 from integration.house import House
+from integration.ingest import Mailroom
 from integration.orders import Order, find_order
 from integration.outbox import Outbox, Touchpoint
 from integration.settings import Settings
@@ -53,9 +54,14 @@ class Said:
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Said:
         return cls(
-            raw["id"], raw["from"], raw["text"] or "", tuple(b["title"] for b in raw.get("buttons") or ()),
-            tuple(r["title"] for r in (raw.get("list") or {}).get("rows", ())), raw.get("template") or "", raw["status"],
-        )  # fmt: skip
+            raw["id"],
+            raw["from"],
+            raw["text"] or "",
+            tuple(b["title"] for b in raw.get("buttons") or ()),
+            tuple(r["title"] for r in (raw.get("list") or {}).get("rows", ())),
+            raw.get("template") or "",
+            raw["status"],
+        )
 
 
 class Phone:
@@ -104,8 +110,8 @@ class Placed:
 class World:
     """Shops, phones, clock and the app between them."""
 
-    def __init__(self, house: House, running: Any, app_url: str) -> None:
-        self.house = house
+    def __init__(self, house: House, mailroom: Mailroom, running: Any, app_url: str) -> None:
+        self.house, self.mailroom = house, mailroom
         self.sandbox = running
         self.app_url = app_url
         self._http = httpx.Client(base_url=running.url, timeout=30, trust_env=False)
@@ -113,32 +119,53 @@ class World:
     @classmethod
     @contextmanager
     def begin(
-        cls, database_url: str, var: Path, settings_for: Callable[..., Settings], build: Callable[[Settings], House],
+        cls,
+        database_url: str,
+        var: Path,
+        settings_for: Callable[..., Settings],
+        build: Callable[[Settings], House],
         **env: str,
-    ) -> Iterator[World]:  # fmt: skip
+    ) -> Iterator[World]:
         held: list[Any] = []
-        server = make_server("127.0.0.1", 0, lambda e, s: held[0](e, s), threaded=True, request_handler=_Quiet)
+
+        def application(environ: dict[str, Any], start_response: Any) -> Any:
+            return held[0](environ, start_response)  # the app needs to know its port before it can be made
+
+        server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
         server.daemon_threads = True  # type: ignore[attr-defined]
         app_url = f"http://127.0.0.1:{server.server_port}"
         running = sandbox.serve(
             SandboxSettings(
-                port=0, app_url=app_url, clock_file=var / "clock", template_review=0.0, sent_after=0.0,
-                delivered_after=0.0, payment_after=0.0, cancel_job=0.0, shopify_first_retry=0.2, whatsapp_first_retry=0.2,
+                port=0,
+                app_url=app_url,
+                clock_file=var / "clock",
+                template_review=0.0,
+                sent_after=0.0,
+                delivered_after=0.0,
+                payment_after=0.0,
+                cancel_job=0.0,
+                shopify_first_retry=0.2,
+                whatsapp_first_retry=0.2,
                 answer_withheld=2.5,
             )
-        )  # fmt: skip
+        )
         fakes = {
-            "SHOPIFY_ADMIN_URL": f"{running.url}/shopify/{{shop}}", "SHOPIFY_ADMIN_ORIGIN": running.url,
-            "SHOPIFY_APP_BRIDGE_URL": f"{running.url}/shopify/app-bridge.js", "PUBLIC_URL": app_url,
-            "WHATSAPP_GRAPH_URL": f"{running.url}/graph", "TRUSTED_STORE_ORIGINS": running.url,
-            "EVIDENCE_WAIT": "1", "SEND_LEASE": "4",
-        }  # fmt: skip
+            "SHOPIFY_ADMIN_URL": f"{running.url}/shopify/{{shop}}",
+            "SHOPIFY_ADMIN_ORIGIN": running.url,
+            "SHOPIFY_APP_BRIDGE_URL": f"{running.url}/shopify/app-bridge.js",
+            "PUBLIC_URL": app_url,
+            "WHATSAPP_GRAPH_URL": f"{running.url}/graph",
+            "TRUSTED_STORE_ORIGINS": running.url,
+            "EVIDENCE_WAIT": "1",
+            "SEND_LEASE": "4",
+        }
         house = build(settings_for(database_url, var, **(fakes | env)))
-        held.append(assemble(house))
+        mailroom = Mailroom(house)
+        held.append(assemble(house, mailroom))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
-            yield cls(house, running, app_url)
+            yield cls(house, mailroom, running, app_url)
         finally:
             running.stop()
             server.shutdown()
@@ -213,6 +240,10 @@ class World:
         """WhatsApp's verdict on the store's templates."""
         self.control("POST", "/control/templates", {"waba": WABAS[store], **changes})
         self.settle()
+
+    def forget_doors(self) -> None:
+        """The web process remembers whose token is whose for some seconds; here it forgets now."""
+        self.mailroom.forget()
 
     # -- letting things happen -------------------------------------------------------------------------------------
 

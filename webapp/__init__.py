@@ -55,9 +55,9 @@ def create_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     return app
 
 
-def assemble(house: House) -> WSGI:
+def assemble(house: House, mailroom: Mailroom | None = None) -> WSGI:
     """Webhooks in front, Flask behind."""
-    mailroom = Mailroom(house)
+    mailroom = mailroom or Mailroom(house)
     app = create_app(house, mailroom)
     webhooks = Webhooks(mailroom, house.registry, house.settings.max_body_bytes)
 

@@ -94,8 +94,9 @@ def test_a_dead_token_breaks_the_connection_and_holds_the_mail(world: World) -> 
         connection = live_connection(session, "channels")
         assert connection is not None
         assert (connection.health, connection.sentence) == (
-            "broken", "WhatsApp no longer accepts our access. Connect the number again.",
-        )  # fmt: skip
+            "broken",
+            "WhatsApp no longer accepts our access. Connect the number again.",
+        )
     world.whatsapp("renew_token", token="sandbox-token-shopify")
     with world.deciding("shopify") as store:
         found = store.connection("channels")
@@ -163,7 +164,9 @@ def test_the_customer_reads_their_own_language(world: World, locale: str, yes: s
 
 
 def test_a_reminder_waits_for_the_morning(world: World) -> None:
-    """Whatever the hour, a reminder that comes due at night goes at the hour the merchant set, in the customer's zone."""
+    """Whatever the hour, a reminder that comes due at night goes at the hour the merchant set, in the customer's
+    zone.
+    """
     with world.deciding("woocommerce") as store:
         zone = store.zone
         now = world.house.clock.now().astimezone(zone)

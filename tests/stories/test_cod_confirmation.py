@@ -11,7 +11,9 @@ STORES = ("shopify", "woocommerce")
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_cash_order_is_confirmed_by_a_tap(world: World, store: str) -> None:
-    """The phone asks, the customer taps Confirm, the order stands in Dastak and in the store, and the phone says so once."""
+    """The phone asks, the customer taps Confirm, the order stands in Dastak and in the store, and the phone says so
+    once.
+    """
     placed = world.place(store)
     asked = placed.phone.last
     assert asked.buttons == ("Confirm", "Cancel")
@@ -34,7 +36,9 @@ def test_a_cash_order_is_confirmed_by_a_tap(world: World, store: str) -> None:
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_cash_order_is_cancelled_by_a_tap_and_the_reason_is_asked(world: World, store: str) -> None:
-    """Cancel cancels at once, in the store too; then four reasons are offered, and the choice is kept and written back."""
+    """Cancel cancels at once, in the store too; then four reasons are offered, and the choice is kept and written
+    back.
+    """
     placed = world.place(store)
     placed.phone.tap("Cancel")
 
