@@ -518,8 +518,8 @@ def _same_shop(named: str, shop: str) -> None:
 
 
 def _order(body: dict[str, Any]) -> OrderChanged:
-    total = _money(body, "current_total_price_set") or _money(body, "total_price_set")
-    total = total or Money.parse(body.get("current_total_price") or body["total_price"], body["currency"])
+    cancelled_at = _time(body.get("cancelled_at"))
+    total = _total(body, ("total_price",) if cancelled_at else ("current_total_price", "total_price"))
     raw_payment = str(body.get("financial_status") or "")
     raw_fulfilment = str(body.get("fulfillment_status") or "")
     outstanding = body.get("total_outstanding")
@@ -537,7 +537,7 @@ def _order(body: dict[str, Any]) -> OrderChanged:
         fulfilment=FULFILMENT.get(raw_fulfilment, UNKNOWN),
         raw_fulfilment=raw_fulfilment[:64],
         gateways=tuple(clean(name, 80) for name in body.get("payment_gateway_names") or ()),
-        cancelled_at=_time(body.get("cancelled_at")),
+        cancelled_at=cancelled_at,
         cancel_reason=clean(body.get("cancel_reason"), 40),
         test=body.get("test") is True,
         tags=tuple(sorted(filter(None, (clean(tag, 60) for tag in _tags(body.get("tags")))))),
@@ -547,16 +547,24 @@ def _order(body: dict[str, Any]) -> OrderChanged:
         email=clean(body.get("email") or body.get("contact_email") or customer.get("email"), 254),
         phones=_phones(body, customer),
         address=_address(body.get("shipping_address") or body.get("billing_address") or {}),
-        items=tuple(_item(line, body["currency"]) for line in body.get("line_items") or () if _quantity(line) > 0),
+        items=tuple(_items(body, now="quantity" if cancelled_at else "current_quantity")),
         parcels=tuple(_parcel(parcel, updated) for parcel in body.get("fulfillments") or ()),
         origin=_origin(body.get("order_status_url")),
     )
 
 
-def _money(body: dict[str, Any], name: str) -> Money | None:
-    """What the buyer sees: the presentment money of a price set."""
-    shown = (body.get(name) or {}).get("presentment_money")
-    return Money.parse(shown["amount"], shown["currency_code"]) if shown else None
+def _total(body: dict[str, Any], names: Sequence[str]) -> Money:
+    """The first of these totals, as the buyer sees it (presentment money).
+
+    The current total follows edits and refunds; of a cancelled order it is zero, so there the original one counts.
+    """
+    for name in names:
+        shown = (body.get(f"{name}_set") or {}).get("presentment_money")
+        if shown:
+            return Money.parse(shown["amount"], shown["currency_code"])
+        if body.get(name) not in (None, ""):
+            return Money.parse(body[name], body["currency"])
+    raise KeyError(names[0])
 
 
 def _name(body: dict[str, Any], customer: dict[str, Any]) -> str:
@@ -589,19 +597,22 @@ def _address(raw: dict[str, Any]) -> Address:
     )
 
 
-def _quantity(line: dict[str, Any]) -> int:
-    current = line.get("current_quantity")
-    return int(line["quantity"] if current is None else current)
+def _items(body: dict[str, Any], now: str) -> Iterator[Item]:
+    """The lines that still count; `now` names the quantity that says so."""
+    for line in body.get("line_items") or ():
+        quantity = int(line["quantity"] if line.get(now) is None else line[now])
+        if quantity > 0:
+            yield _item(line, quantity, body["currency"])
 
 
-def _item(line: dict[str, Any], currency: str) -> Item:
+def _item(line: dict[str, Any], quantity: int, currency: str) -> Item:
     price = line.get("price")
     return Item(
         external_id=str(line.get("id") or ""),
         title=clean(line.get("name") or line.get("title"), 300),
         variant=clean(line.get("variant_title"), 200),
         sku=clean(line.get("sku"), 100),
-        quantity=_quantity(line),
+        quantity=quantity,
         price=Money.parse(price, currency) if price not in (None, "") else None,
     )
 
@@ -713,7 +724,7 @@ def _rest_shape(node: dict[str, Any]) -> dict[str, Any]:
         "cancel_reason": (node["cancelReason"] or "").lower() or None,
         "test": node["test"],
         "currency": node["currencyCode"],
-        "total_price": node["currentTotalPriceSet"]["shopMoney"]["amount"],
+        "total_price_set": {"presentment_money": _rest_money(node["totalPriceSet"]["presentmentMoney"])},
         "current_total_price_set": {"presentment_money": _rest_money(node["currentTotalPriceSet"]["presentmentMoney"])},
         "total_outstanding": (node.get("totalOutstandingSet") or {}).get("shopMoney", {}).get("amount"),
         "financial_status": (node["displayFinancialStatus"] or "").lower(),
@@ -801,7 +812,8 @@ query Changed($after: String, $query: String!) {{
     pageInfo {{ hasNextPage endCursor }}
     nodes {{
       legacyResourceId name createdAt updatedAt processedAt cancelledAt cancelReason test currencyCode
-      currentTotalPriceSet {{ shopMoney {{ amount currencyCode }} presentmentMoney {{ amount currencyCode }} }}
+      totalPriceSet {{ presentmentMoney {{ amount currencyCode }} }}
+      currentTotalPriceSet {{ presentmentMoney {{ amount currencyCode }} }}
       totalOutstandingSet {{ shopMoney {{ amount currencyCode }} }}
       displayFinancialStatus displayFulfillmentStatus paymentGatewayNames email phone customerLocale tags statusPageUrl
       customer {{

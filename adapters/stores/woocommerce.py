@@ -403,7 +403,7 @@ def _facts(topic: str, body: dict[str, Any]) -> list[Fact]:
         # A validly signed body that is an error: the user whom the webhook belongs to has lost the right to see orders.
         return [
             StoreAccessBroken(
-                sentence=f"The store answers our webhooks with: {clean(body['message'], 200)}. Connect it again."
+                sentence=f"The store answers our webhooks with: {clean(body['message'], 200).rstrip('.')}. Connect it again."
             )
         ]
     if topic == "order.deleted":
@@ -440,7 +440,7 @@ def _order(body: dict[str, Any]) -> OrderChanged:
         ),
         cancelled_at=modified if status == "cancelled" else None,
         draft=status in DRAFTS,
-        customer_id=str(body.get("customer_id") or ""),
+        customer_id="" if str(body.get("customer_id")) in ("0", "None") else clean(body["customer_id"], 64),
         customer_name=clean(f"{billing.get('first_name') or ''} {billing.get('last_name') or ''}", 200),
         email=clean(billing.get("email"), 254),
         phones=tuple(dict.fromkeys(filter(None, phones))),
