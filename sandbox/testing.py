@@ -148,6 +148,15 @@ class StandIn:
         until(lambda: len(found()) >= count, lambda: f"{len(found())} of {count} statuses: {found()}")
         return found()
 
+    def inbound(self, kind: str) -> dict[str, Any]:
+        """The first message of a customer that has this type."""
+
+        def found() -> list[dict[str, Any]]:
+            return [one for value in self.updates(0) for one in value.get("messages", ()) if one["type"] == kind]
+
+        until(found, lambda: f"no {kind} message came")
+        return found()[0]
+
     def summary(self) -> list[str]:
         return [f"{told.method} {told.path} {told.topic or ''}" for told in self.told]
 

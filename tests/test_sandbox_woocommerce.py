@@ -513,8 +513,9 @@ def test_an_online_payment_is_pending_and_then_paid(store: Store, stand_in: Stan
     order = store.get(f"/orders/{id}")
     assert order["date_paid"]
     assert order["transaction_id"].startswith("pay_")
-    told = stand_in.webhooks("order.updated", 2)
-    assert [one.json["status"] for one in told] == ["pending", "processing"]
+    quiet(store.running)
+    told = [one.json["status"] for one in stand_in.webhooks("order.updated")]
+    assert told in (["pending", "processing"], ["processing"]), "a slow delivery carries only the last state"
 
 
 def test_notes_are_written_and_fire_nothing(store: Store, stand_in: StandIn):

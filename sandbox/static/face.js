@@ -250,6 +250,12 @@
   }
   function messageNode(message, known) {
     if (message.day) return make("div", { class: "day" }, message.day);
+    const shape = JSON.stringify({ ...message, status: "", error: null });
+    if (known?.shape === shape) {
+      // only its status moved: the buttons stay the nodes they are, so that no click is lost
+      known.querySelector(".stamp").replaceWith(stamp(message));
+      return known;
+    }
     const own = message.from === "customer";
     const quoted = message.context && state.messages.find((one) => one.id === message.context);
     const bubble = make(
@@ -266,7 +272,7 @@
     if (message.list) {
       choices.push(make("button", { type: "button", onclick: () => openList(message) }, `☰ ${message.list.button}`));
     }
-    return make(
+    const node = make(
       "div",
       {
         class: `message${own ? " own" : ""}${known ? "" : " new"}`,
@@ -276,6 +282,8 @@
       message.reaction ? make("span", { class: "reaction" }, message.reaction) : null,
       choices.length ? make("div", { class: "choices-below" }, ...choices) : null,
     );
+    node.shape = shape;
+    return node;
   }
   const badge = () => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
