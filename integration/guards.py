@@ -295,17 +295,17 @@ def zone_of(contact: ContactPoint | None, store: Store) -> ZoneInfo:
     if contact is not None and contact.timezone:
         return zone(contact.timezone)
     if contact is not None and contact.phone:
-        zones = _zones(contact.phone[:9])
+        zones = _zones(contact.phone)
         if zones and store.timezone not in zones:
             return zone(zones[0])
     return store.zone
 
 
 @lru_cache(maxsize=4096)
-def _zones(prefix: str) -> tuple[str, ...]:
-    """Zones of a number's first digits: enough for the country and region, and few enough to remember."""
+def _zones(phone: str) -> tuple[str, ...]:
+    """The zones a number may be in; several for the mobiles of a wide country."""
     try:
-        number = phonenumbers.parse(prefix.ljust(12, "0"), None)
+        number = phonenumbers.parse(phone, None)
     except phonenumbers.NumberParseException:
         return ()
     return tuple(name for name in time_zones_for_number(number) if name != "Etc/Unknown")

@@ -21,6 +21,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
+    Select,
     String,
     Table,
     UniqueConstraint,
@@ -596,30 +597,26 @@ def replay(house: House, store_id: int, delivery_id: int) -> str:
 def sweep(house: House) -> Iterator[tuple[str, int]]:
     """(door, store) for everything that waits and has perhaps not been rung for: a lost bell costs seconds."""
     now, machine = house.clock.now(), house.clock.machine()
+    waits = {
+        "process": select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received")).distinct(),
+        "advance": select(Enrollment.store_id).where(Enrollment.next_due_at <= now).distinct(),
+        "deliver": _queued("message", now),
+        "write": _queued("write_back", now),
+        # not DISTINCT: SQLite would then walk every row by store instead of the few in flight by time
+        "settle": select(Outbox.store_id).where(Outbox.leased_until < machine),
+    }
     with house.db.operator() as session:
-        for door, query in (
-            ("process", select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received"))),
-            (
-                "advance",
-                select(Enrollment.store_id).where(Enrollment.next_due_at <= now),
-            ),
-            (
-                "deliver",
-                select(Outbox.store_id).where(
-                    Outbox.kind == "message", Outbox.state == inline("queued"), Outbox.due_at <= now
-                ),
-            ),
-            (
-                "write",
-                select(Outbox.store_id).where(
-                    Outbox.kind == "write_back", Outbox.state == inline("queued"), Outbox.due_at <= now
-                ),
-            ),
-            ("deliver", select(Outbox.store_id).where(Outbox.leased_until < machine)),
-        ):
-            for store_id in session.scalars(query.distinct()):
-                if store_id is not None:
-                    yield door, store_id
+        for door, query in waits.items():
+            for store_id in {store_id for store_id in session.scalars(query) if store_id is not None}:
+                yield "deliver" if door == "settle" else door, store_id
+
+
+def _queued(kind: str, now: datetime) -> Select[int]:
+    return (
+        select(Outbox.store_id)
+        .where(Outbox.kind == kind, Outbox.state == inline("queued"), Outbox.due_at <= now)
+        .distinct()
+    )
 
 
 def waiting(session: Session) -> dict[str, int]:

@@ -124,15 +124,19 @@ def store(sandbox: Running, stand_in: StandIn):
 # The recordings
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("*.json")))
+RECORDED = """action-order-status-completed coupon-created order-created-bacs-pending order-created-blocks-bacs-on-hold
+order-created-blocks-checkout-cod order-created-rest-cod-processing order-created-set-paid order-deleted-trash
+order-updated-blocks-bacs-on-hold order-updated-blocks-checkout-arrives-first order-updated-completed-cod
+order-updated-full-refund order-updated-meta-only order-updated-on-hold order-updated-right-after-create
+product-updated-stock-reduced"""
+
+
+@pytest.mark.parametrize("name", RECORDED.split())
 def test_json_and_signatures_are_those_of_the_recorded_store(name):
     recording = capture(name)
-    if not recording.get("webhook_secret"):
-        return
     raw = recording["body_raw"].encode()
     assert php_json(recording["body_json"]) == raw
-    headers = dict(recording["headers"])
-    assert signature(recording["webhook_secret"], raw) == headers["X-WC-Webhook-Signature"]
+    assert signature(recording["webhook_secret"], raw) == dict(recording["headers"])["X-WC-Webhook-Signature"]
 
 
 def shape(value: Any) -> Any:

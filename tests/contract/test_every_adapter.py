@@ -49,7 +49,9 @@ def test_it_introduces_itself(room: str, name: str) -> None:
     assert not adapter.handles & adapter.ignores
     assert len({field.name for field in adapter.credentials}) == len(adapter.credentials)
     assert all(header == header.lower() for header in adapter.keeps)
-    assert not any(word in header for header in adapter.keeps for word in ("hmac", "signature", "authorization", "token"))
+    assert not any(
+        word in header for header in adapter.keeps for word in ("hmac", "signature", "authorization", "token")
+    )
 
 
 @pytest.mark.parametrize(("room", "name"), adapters())
