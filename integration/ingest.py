@@ -217,6 +217,8 @@ class Mailroom:
 
     def _doors(self, adapter: str, by: str, value: str) -> list[_Door]:
         """The connections behind a token or an account. Remembered briefly; an unknown one is looked up every time."""
+        if not value:
+            return []
         key = (adapter, f"{by}:{value}")
         known = self._known.get(key)
         if known is not None and known[0] > time.monotonic():

@@ -129,7 +129,7 @@ class Connection(Tenant, Base):
     room: Mapped[str] = mapped_column(String(16))
     adapter: Mapped[str] = mapped_column(String(32))
     account: Mapped[str] = mapped_column(String(255))
-    alias: Mapped[str] = mapped_column(String(255), default="")
+    alias: Mapped[str | None] = mapped_column(String(255), default=None)
     """Another name under which the vendor speaks of it, perhaps shared by several (a business account of many
     numbers).
     """
@@ -252,7 +252,7 @@ def connect(
     credentials: Mapping[str, str],
     state: Mapping[str, Any],
     vault: Vault,
-    alias: str = "",
+    alias: str | None = None,
 ) -> Connection:
     """Connect a channel, courier or gateway to a store. Needs the operator's session: accounts are unique over tenants.
 

@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("room", sa.String(length=16), nullable=False),
         sa.Column("adapter", sa.String(length=32), nullable=False),
         sa.Column("account", sa.String(length=255), nullable=False),
-        sa.Column("alias", sa.String(length=255), nullable=False),
+        sa.Column("alias", sa.String(length=255), nullable=True),
         sa.Column("token_hash", sa.String(length=64), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.Column("state", db.Json(), nullable=False),
