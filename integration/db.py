@@ -247,6 +247,42 @@ def _scope_writes(session: orm.Session, _context: Any, _instances: Any) -> None:
             raise Unscoped(f"a {type(row).__name__} of another store")
 
 
+@event.listens_for(Session, "before_flush")
+def _number_new_rows(session: orm.Session, _context: Any, _instances: Any) -> None:
+    """Give new rows their ids beforehand, all with one query.
+
+    The unit of work then inserts them without asking each id back, by one prepared statement a table; letting the
+    database number them costs PostgreSQL's driver a quarter of all its time on parsing the many-row statement.
+    """
+    new: dict[str, list[Any]] = {}
+    for row in session.new:
+        if "id" not in row.__dict__:
+            new.setdefault(row.__tablename__, []).append(row)
+    if new:
+        ids = _take_ids(session.connection(), {table: len(rows) for table, rows in new.items()})
+        for table, rows in new.items():
+            for row, number in zip(rows, ids[table], strict=True):
+                row.id = number
+
+
+def _take_ids(connection: Connection, wanted: dict[str, int]) -> dict[str, list[int]]:
+    """The next free ids of each table, as the table itself would give them."""
+    if connection.dialect.name == "sqlite":  # this transaction is the only writer
+        heads = connection.exec_driver_sql(
+            "SELECT " + ", ".join(f"(SELECT coalesce(max(id), 0) FROM {table})" for table in wanted)
+        ).one()
+        return {table: list(range(h + 1, h + 1 + wanted[table])) for table, h in zip(wanted, heads, strict=True)}
+    drawn = connection.exec_driver_sql(
+        " UNION ALL ".join(
+            f"SELECT '{table}', nextval('{table}_id_seq') FROM generate_series(1, {n})" for table, n in wanted.items()
+        )
+    )
+    ids: dict[str, list[int]] = {table: [] for table in wanted}
+    for table, number in drawn:
+        ids[table].append(number)
+    return ids
+
+
 class Database:
     """One engine, its sessions and its lanes."""
 

@@ -143,8 +143,8 @@ class Order(Tenant, Base):
     content: Mapped[str] = mapped_column(String(32), default="")
     """Fingerprint of the newest state applied: an echo of our own write, or a repeat, is recognised by it."""
 
-    customer: Mapped[Customer | None] = relationship(lazy="joined")
-    contact: Mapped[ContactPoint | None] = relationship(lazy="joined")
+    customer: Mapped[Customer | None] = relationship(lazy="joined", cascade="none")
+    contact: Mapped[ContactPoint | None] = relationship(lazy="joined", cascade="none")
     items: Mapped[list[LineItem]] = relationship(viewonly=True, order_by="LineItem.id")
     payments: Mapped[list[Payment]] = relationship(viewonly=True, order_by="Payment.id")
     shipments: Mapped[list[Shipment]] = relationship(back_populates="order", cascade="all, delete-orphan")

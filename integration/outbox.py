@@ -86,8 +86,9 @@ class Touchpoint(Tenant, Base):
     made_at: Mapped[datetime] = mapped_column(Instant)
     settled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    order: Mapped[Order | None] = relationship()
-    contact: Mapped[ContactPoint | None] = relationship()
+    # "none": a row added here must not have the session walk the whole order again
+    order: Mapped[Order | None] = relationship(cascade="none")
+    contact: Mapped[ContactPoint | None] = relationship(cascade="none")
 
     def settle(self, state: str, at: datetime, reason: str = "", sentence: str = "") -> None:
         self.state, self.settled_at = state, at
@@ -136,9 +137,9 @@ class Outbox(Tenant, Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     settled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    touchpoint: Mapped[Touchpoint | None] = relationship()
-    order: Mapped[Order | None] = relationship()
-    contact: Mapped[ContactPoint | None] = relationship()
+    touchpoint: Mapped[Touchpoint | None] = relationship(cascade="none")
+    order: Mapped[Order | None] = relationship(cascade="none")
+    contact: Mapped[ContactPoint | None] = relationship(cascade="none")
 
     @property
     def reference(self) -> str:
