@@ -1,0 +1,157 @@
+"""What a customer's answer means: every pair of answer and order state has one listed outcome."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from integration.catalogue import TEMPLATES, template_name, template_text, wording
+from integration.orders import CONFIRMATION, FULFILMENT, Order
+from integration.rendering import REASONS
+from integration.replies import DECISIONS, MEANINGS, confirm_outcome, decline_outcome, meaning, reason_outcome
+from integration.values import LANGUAGES
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def _order(
+    confirmation: str = "awaiting", fulfilment: str = "unfulfilled", removed: bool = False, reason: str = ""
+) -> Order:
+    order = Order(
+        store_id=1, id=7, external_id="7", name="#7", placed_at=NOW, changed_at=NOW, seen_at=NOW, currency="PKR", total=Decimal(100),
+        confirmation=confirmation, fulfilment=fulfilment, removed_at=NOW if removed else None, cancel_reason=reason,
+    )  # fmt: skip
+    order.items.clear()
+    return order
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "fulfilment", "outcome"),
+    [
+        ("awaiting", "unfulfilled", "confirmed"), ("expired", "unfulfilled", "confirmed_late"),
+        ("confirmed", "unfulfilled", "already_confirmed"), ("confirmed", "in_transit", "already_confirmed"),
+        ("declined", "unfulfilled", "confirm_after_cancel"), ("cancelled", "unfulfilled", "confirm_after_store_cancelled"),
+        ("not_needed", "unfulfilled", "nothing_to_confirm"), ("not_needed", "booked", "confirm_after_dispatch"),
+        ("expired", "delivered", "confirm_after_dispatch"),
+    ],
+)  # fmt: skip
+def test_what_a_yes_does(confirmation: str, fulfilment: str, outcome: str) -> None:
+    assert confirm_outcome(_order(confirmation, fulfilment), "").name == outcome
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "fulfilment", "outcome"),
+    [
+        ("awaiting", "unfulfilled", "cancelled"), ("expired", "unfulfilled", "cancelled_late"),
+        ("confirmed", "unfulfilled", "cancelled_after_confirm"), ("confirmed", "booked", "cancel_after_dispatch"),
+        ("confirmed", "out_for_delivery", "cancel_after_dispatch"), ("confirmed", "delivered", "cancel_after_delivery"),
+        ("declined", "unfulfilled", "already_cancelled"), ("cancelled", "unfulfilled", "already_cancelled"),
+        ("not_needed", "unfulfilled", "cancel_needs_person"),
+    ],
+)  # fmt: skip
+def test_what_a_no_does(confirmation: str, fulfilment: str, outcome: str) -> None:
+    assert decline_outcome(_order(confirmation, fulfilment), "").name == outcome
+
+
+def test_a_reason_counts_for_a_customers_cancellation_only() -> None:
+    assert reason_outcome(_order("declined"), "wrong_item").name == "reason_given"
+    assert reason_outcome(_order("declined", reason="wrong_item"), "wrong_item").name == "reason_repeated"
+    assert reason_outcome(_order("declined", reason="wrong_item"), "other").name == "reason_changed"
+    assert reason_outcome(_order("confirmed"), "other").name == "reason_out_of_place"
+    assert reason_outcome(_order("declined"), "made_up").name == "reason_out_of_place"
+
+
+def test_every_state_has_an_outcome_that_can_be_carried_out() -> None:
+    """All verbs over all states: the effect is one that the order's tables allow, the reply one that every language has."""
+    replies = {language: wording(language).replies for language in LANGUAGES}
+    for verb, confirmation, fulfilment, removed in itertools.product(
+        DECISIONS, CONFIRMATION, FULFILMENT, (False, True)
+    ):
+        outcome = DECISIONS[verb](_order(confirmation, fulfilment, removed), "other" if verb == "reason" else "")
+        if outcome.effect == "confirm":
+            assert "confirmed" in CONFIRMATION[confirmation]
+            assert fulfilment not in ("delivered", "in_transit", "booked")
+        if outcome.effect == "decline":
+            assert "declined" in CONFIRMATION[confirmation]
+            assert fulfilment in ("unfulfilled", "unknown")
+        assert outcome.effect or outcome.reply or outcome.tell or outcome.name == "reason_repeated"
+        assert not outcome.reply or all(outcome.reply in replies[language] for language in LANGUAGES)
+
+
+def test_a_yes_to_another_amount_is_no_yes() -> None:
+    order = _order()
+    assert confirm_outcome(order, order.revision).name == "confirmed"
+    asked = order.revision
+    order.total += 1
+    assert confirm_outcome(order, asked).name == "changed_since_asked"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Confirm", "confirm"), ("  CONFIRM!! 👍 ", "confirm"), ("haan confirm kar dein", "confirm"), ("Sí, confirmo.", "confirm"),
+        ("हाँ", "confirm"), ("جی ہاں", "confirm"), ("cancel kar do", "decline"), ("confirm na karein", "decline"),
+        ("mat bhejna", "decline"), ("cancelar", "decline"), ("STOP", "stop"), ("stoppp", "stop"), ("não quero mensagens", "stop"),
+        ("START", "start"), ("don't confirm", ""), ("I will confirm tomorrow", ""), ("cancel or not?", ""), ("", ""), ("👍", ""),
+        ("yes but size M", ""), ("ok", ""),
+    ],
+)  # fmt: skip
+def test_only_whole_phrases_mean_something(said: str, meant: str) -> None:
+    assert meaning(said) == meant
+
+
+def test_no_phrase_means_two_things() -> None:
+    """Over all languages together, for a customer may write in any."""
+    seen: dict[str, str] = {}
+    for language in LANGUAGES:
+        for meant, phrases in wording(language).phrases.items():
+            for phrase in phrases:
+                key = meaning(phrase)
+                assert key == meant, f"{phrase!r} ({language}) means {key!r} and {meant!r}"
+                assert seen.setdefault(phrase.casefold(), meant) == meant
+    assert set(MEANINGS.values()) == {"stop", "start", "confirm", "decline"}
+
+
+# -- wording: what a channel would refuse is refused here first ----------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_everything(language: str) -> None:
+    english, words = wording("en"), wording(language)
+    assert words.templates.keys() == english.templates.keys() == TEMPLATES.keys()
+    assert words.replies.keys() == english.replies.keys()
+    assert words.fallbacks.keys() == english.fallbacks.keys()
+    assert tuple(words.reasons) == REASONS
+    assert tuple(words.reasons.values()) == words.buttons("order_cancelled")
+    for key in TEMPLATES:
+        assert set(words.variables(key)) == set(english.variables(key)), key
+        assert len(words.buttons(key)) == len(english.buttons(key))
+
+
+@pytest.mark.parametrize(("key", "language"), list(itertools.product(TEMPLATES, LANGUAGES)))
+def test_every_template_is_within_the_channels_rules(key: str, language: str) -> None:
+    """Lengths, no variable at either end, none next to another, enough words around them, examples for all."""
+    template = template_text(key, language)
+    assert template.name == template.name.lower()
+    assert len(template.body) <= 1024
+    assert not template.body.startswith("{{")
+    assert not template.body.rstrip().endswith("}}")
+    assert "}}{{" not in template.body
+    assert "}} {{" not in template.body
+    variables = wording(language).variables(key)
+    assert set(template.examples) == set(variables)
+    assert len(template.body.split()) >= 2 * len(variables) + 1
+    assert all(len(button) <= 20 for button in template.buttons)
+    assert len(template.buttons) <= 10
+    assert (template_name(key, language) != template_name(key, "en")) == (language == "ur-Latn")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_buttons_and_rows_fit_their_places(language: str) -> None:
+    words = wording(language)
+    assert all(len(title) <= 20 for title in words.buttons("cod_confirmation"))
+    assert all(len(title) <= 24 for title in words.reasons.values())
+    assert len(words.lists["reasons"]) <= 20
