@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 
@@ -27,18 +28,30 @@ def open_account(house: House, store_id: int, connection_id: int) -> Account:
     deadline = time.monotonic() + _PATIENCE
     while True:
         with house.db.read(store_id) as session:
-            connection = session.get(Connection, connection_id)
-            if connection is None or connection.removed_at is not None or not connection.sealed:
-                raise ConfigurationError("This connection was removed. Connect it again to go on.")
-            account = connection.opened(house.vault)
-            adapter = house.registry.get(connection.room, connection.adapter)
-        if not isinstance(adapter, RefreshesAccess) or not adapter.refresh_due(account, house.clock.now()):
+            account, adapter = _opened(house, session, connection_id)
+        if not _due(house, adapter, account):
             return account
         if claim_refresh(house, store_id, connection_id):
-            return _refresh(house, store_id, connection_id, adapter, account)
+            with house.db.read(store_id) as session:
+                account, adapter = _opened(house, session, connection_id)
+            if _due(house, adapter, account):
+                return _refresh(house, store_id, connection_id, adapter, account)
+            _release(house, store_id, connection_id)  # somebody finished between our look and our claim
+            return account
         if time.monotonic() > deadline:
             raise TransientError("another process is refreshing this access and has not finished", retry_after=10)
         time.sleep(0.1)
+
+
+def _opened(house: House, session: Session, connection_id: int) -> tuple[Account, Any]:
+    connection = session.get(Connection, connection_id)
+    if connection is None or connection.removed_at is not None or not connection.sealed:
+        raise ConfigurationError("This connection was removed. Connect it again to go on.")
+    return connection.opened(house.vault), house.registry.get(connection.room, connection.adapter)
+
+
+def _due(house: House, adapter: Any, account: Account) -> bool:
+    return isinstance(adapter, RefreshesAccess) and adapter.refresh_due(account, house.clock.now())
 
 
 def claim_refresh(house: House, store_id: int, connection_id: int) -> bool:
@@ -50,6 +63,11 @@ def claim_refresh(house: House, store_id: int, connection_id: int) -> bool:
             return False
         connection.refreshing_until = machine + _LEASE
         return True
+
+
+def _release(house: House, store_id: int, connection_id: int) -> None:
+    with house.db.lane(store_id) as session:
+        session.get_one(Connection, connection_id).refreshing_until = None
 
 
 def keep_grant(house: House, store_id: int, connection_id: int, grant: Grant) -> None:
@@ -73,15 +91,10 @@ def _refresh(house: House, store_id: int, connection_id: int, adapter: Refreshes
             connection.refreshing_until = None
         raise
     except TransientError:
-        with house.db.lane(store_id) as session:
-            session.get_one(Connection, connection_id).refreshing_until = None
+        _release(house, store_id, connection_id)
         raise
     keep_grant(house, store_id, connection_id, grant)
     return Account(account.name, grant.credentials, {**account.state, **grant.state})
-
-
-def mark_broken(session: Session, connection_id: int, sentence: str) -> None:
-    session.get_one(Connection, connection_id).broke(sentence)
 
 
 def live_connection(session: Session, room: str) -> Connection | None:

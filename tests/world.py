@@ -272,8 +272,8 @@ class World:
 
     def store_id(self, store: str) -> int:
         with self.house.db.operator() as session:
-            found = session.scalars(select(Connection).where(Connection.adapter == store)).one()
-            return found.store_id
+            named = select(Connection).where(Connection.adapter == store).order_by(Connection.id)
+            return session.scalars(named.limit(1)).one().store_id
 
     @contextmanager
     def looking(self, store: str) -> Iterator[Session]:

@@ -1,0 +1,473 @@
+"""Becoming a tenant, and proving who one is: every way in, and what an attacker would try at each."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from flask import Flask
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from sqlalchemy import select
+
+from adapters.stores.shopify import _signed
+from integration import attempts
+from integration.access import open_account
+from integration.errors import ConfigurationError, InvalidSignature
+from integration.house import House
+from integration.ports import Embedded
+from integration.stores import Connection, Store, connect
+from webapp import create_app
+
+from . import factories
+from .world import World
+
+SHOP = "dastak-demo.myshopify.com"
+
+
+def _token(house: House, secret: str = "sandbox-shopify-secret", **changes: Any) -> str:
+    now = int(house.clock.now().timestamp())
+    claims = {
+        "iss": f"https://{SHOP}/admin", "dest": f"https://{SHOP}", "aud": "sandbox-shopify-key", "sub": "1", "exp": now + 60,
+        "nbf": now, "iat": now, "jti": "4321", "sid": "abc123", **changes,
+    }  # fmt: skip
+    return jwt.encode({"alg": changes.pop("alg", "HS256")}, claims, OctKey.import_key(secret))
+
+
+def _adapter(house: House) -> Any:
+    return house.registry.get("stores", "shopify")
+
+
+# -- session tokens ------------------------------------------------------------------------------------------------
+
+
+def test_a_session_token_speaks_for_its_shop(lite_house: House) -> None:
+    visitor = _adapter(lite_house).visitor(_token(lite_house))
+    assert (visitor.account, visitor.user) == (SHOP, "1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "another-app"}, {"iss": "https://evil.myshopify.com/admin"}, {"dest": "https://evil.example"},
+        {"dest": "https://evil.example/.myshopify.com", "iss": "https://evil.example/admin"}, {"dest": None}, {"exp": 0}, {"exp": "soon"},
+        {"dest": "https://a.myshopify.com.evil.example", "iss": "https://a.myshopify.com.evil.example/admin"},
+    ],
+)  # fmt: skip
+def test_a_token_for_anything_else_speaks_for_nobody(lite_house: House, changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSignature):
+        _adapter(lite_house).visitor(_token(lite_house, **changes))
+
+
+def test_a_token_of_a_wrong_secret_or_no_algorithm_is_refused(lite_house: House) -> None:
+    for forged in (
+        _token(lite_house, secret="guessed-secret-guessed"),
+        "x.y.z",
+        "",
+        "e30.e30.",
+        "eyJhbGciOiJub25lIn0.e30.",
+    ):
+        with pytest.raises(InvalidSignature):
+            _adapter(lite_house).visitor(forged)
+
+
+def test_a_token_may_be_a_moment_early_and_no_more(lite_house: House) -> None:
+    now = int(lite_house.clock.now().timestamp())
+    assert _adapter(lite_house).visitor(_token(lite_house, nbf=now + 8)).account == SHOP
+    for nbf, exp in ((now + 60, now + 120), (now - 200, now - 30)):
+        with pytest.raises(InvalidSignature):
+            _adapter(lite_house).visitor(_token(lite_house, nbf=nbf, exp=exp))
+
+
+def test_the_old_secret_still_opens_while_secrets_rotate(lite_house: House) -> None:
+    adapter = _adapter(lite_house)
+    adapter._secrets = ("brand-new-secret-00", "sandbox-shopify-secret")
+    assert adapter.visitor(_token(lite_house)).account == SHOP
+    assert adapter.visitor(_token(lite_house, secret="brand-new-secret-00")).account == SHOP
+
+
+@pytest.mark.parametrize(
+    ("message", "digest"),
+    [
+        ({"code": "0907a61c0c8d55e99db179b68161bc00", "shop": "some-shop.myshopify.com", "timestamp": "1337178173"},
+         "4712bf92ffc2917d15a2f5a273e39f0116667419aa4b6ac0b3baaf26fa3c4d20"),
+        ({"code": "0907a61c0c8d55e99db179b68161bc00", "shop": "some-shop.myshopify.com", "state": "0.6784241404160823",
+          "timestamp": "1337178173"}, "700e2dadb827fcc8609e9d5ce208b2e9cdaab9df07390d2cbca10d7c328fc4bf"),
+    ],
+)  # fmt: skip
+def test_the_published_vectors_of_the_code_grant_hold(message: dict[str, str], digest: str) -> None:
+    assert _signed({**message, "hmac": digest}, "hush")
+    assert not _signed({**message, "hmac": digest[::-1]}, "hush")
+    assert not _signed(message, "hush")
+
+
+# -- embedded pages ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def web(lite_world: World) -> httpx.Client:
+    return httpx.Client(base_url=lite_world.app_url, follow_redirects=False, trust_env=False, timeout=30)
+
+
+def _hint(**more: str) -> dict[str, str]:
+    return {"shop": SHOP, "host": "YWRtaW4uc2hvcGlmeS5jb20vc3RvcmUvZGFzdGFrLWRlbW8", "embedded": "1", **more}
+
+
+def test_a_document_with_a_fresh_token_is_the_page_framed_by_its_shop_only(
+    lite_world: World, web: httpx.Client
+) -> None:
+    page = web.get("/", params=_hint(id_token=_token(lite_world.house)))
+    assert page.status_code == 200
+    assert "Lahore Lawn" in page.text
+    ancestors = re.search(r"frame-ancestors ([^;]*)", page.headers["content-security-policy"])
+    assert ancestors is not None
+    assert ancestors[1].split() == [f"https://{SHOP}", lite_world.sandbox.url]
+    assert "set-cookie" not in page.headers
+    assert page.text.index("app-bridge.js") < page.text.index("app.js")
+    assert page.headers["cache-control"] == "no-store"
+
+
+def test_a_document_without_one_is_bounced_to_where_it_gets_one(lite_world: World, web: httpx.Client) -> None:
+    page = web.get("/app/orders", params=_hint(id_token="stale"))
+    assert page.status_code == 302
+    there = urlsplit(page.headers["location"])
+    assert there.path == "/session/bounce"
+    back = parse_qs(there.query)["shopify-reload"][0]
+    assert back.startswith(f"{lite_world.app_url}/app/orders?")
+    assert "id_token" not in back
+    bounced = web.get(page.headers["location"])
+    assert bounced.status_code == 200
+    assert "app-bridge.js" in bounced.text
+    assert "Lahore" not in bounced.text
+
+
+def test_a_fetch_with_a_dead_token_is_told_to_try_again(web: httpx.Client) -> None:
+    answer = web.get("/app/orders", headers={"Authorization": "Bearer dead"})
+    assert answer.status_code == 401
+    assert answer.headers["x-shopify-retry-invalid-session-request"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/app/", "/app/orders", "/app/orders/1", "/app/journeys", "/app/whatsapp"])
+def test_pages_show_nothing_to_strangers(web: httpx.Client, path: str) -> None:
+    page = web.get(path)
+    assert page.status_code == 302
+    assert page.headers["location"] == "/"
+    assert "'none'" in page.headers["content-security-policy"]
+
+
+def test_a_merchant_sees_only_their_own_orders(lite_world: World, web: httpx.Client) -> None:
+    placed = lite_world.place("woocommerce")
+    own = lite_world.place("shopify")
+    bearer = {"Authorization": f"Bearer {_token(lite_world.house)}"}
+    assert web.get(f"/app/orders/{lite_world.order(placed).id}", headers=bearer).status_code == 404
+    assert web.get(f"/app/orders/{lite_world.order(own).id}", headers=bearer).status_code == 200
+    assert placed.name not in web.get("/app/orders", headers=bearer).text
+    for number in ("0", "99999999999999999999999", "-1", "abc"):
+        assert web.get(f"/app/orders/{number}", headers=bearer).status_code in (404, 405)
+
+
+def test_a_nonsensical_host_is_no_crash(web: httpx.Client) -> None:
+    for host in ("####", "aGVsbG8", "", "YWRtaW4", "\x00"):
+        assert web.get("/", params={"host": host, "embedded": "1"}).status_code == 200
+
+
+def test_a_store_is_installed_by_its_first_visit_and_by_two_at_once_only_once(lite_world: World) -> None:
+    """Two documents open together; one exchange happens, and the credentials that are kept work."""
+    lite_world.control(
+        "POST", "/control/stores", {"store": "shopify", "action": "add", "shop": "twice.myshopify.com", "name": "Twice"}
+    )
+    lite_world.control(
+        "POST", "/control/stores", {"store": "shopify", "action": "install", "shop": "twice.myshopify.com"}
+    )
+    token = _token(lite_world.house, iss="https://twice.myshopify.com/admin", dest="https://twice.myshopify.com")
+    answers: list[int] = []
+
+    def visit() -> None:
+        with httpx.Client(base_url=lite_world.app_url, trust_env=False, timeout=30) as client:
+            answers.append(client.get("/", params={"shop": "twice.myshopify.com", "id_token": token}).status_code)
+
+    threads = [threading.Thread(target=visit) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 5
+    log = lite_world.control("GET", "/control/log?vendor=shopify&limit=500")["log"]
+    exchanges = [entry for entry in log if "twice" in str(entry) and "access_token" in str(entry)]
+    assert len(exchanges) == 1
+    lite_world.settle()
+    with lite_world.house.db.operator() as session:
+        found = session.scalars(select(Connection).where(Connection.account == "twice.myshopify.com")).one()
+        assert (found.health, found.store.name) == ("ok", "Twice")
+
+
+# -- access that expires -------------------------------------------------------------------------------------------
+
+
+def test_an_expired_access_is_refreshed_by_one_process_while_the_others_wait(lite_world: World) -> None:
+    """Many at once find the token expired; one refreshes, all get the new one, and it works."""
+    lite_world.control("POST", "/control/clock", {"advance": "2h"})
+    house, store_id = lite_world.house, lite_world.store_id("shopify")
+    with house.db.read(store_id) as session:
+        connection_id = session.scalars(select(Connection.id).where(Connection.room == "stores")).one()
+        before = session.get_one(Connection, connection_id).opened(house.vault).credentials["access_token"]
+    tokens: list[str] = []
+    threads = [
+        threading.Thread(
+            target=lambda: tokens.append(open_account(house, store_id, connection_id).credentials["access_token"])
+        )
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tokens) == 6
+    assert len(set(tokens)) == 1
+    assert before not in tokens
+    assert _adapter(house).profile(open_account(house, store_id, connection_id)).name == "Lahore Lawn"
+
+
+def test_an_access_that_was_taken_away_is_said_and_the_next_visit_mends_it(
+    lite_world: World, web: httpx.Client
+) -> None:
+    house, store_id = lite_world.house, lite_world.store_id("shopify")
+    with house.db.lane(store_id) as session:
+        connection = session.scalars(select(Connection).where(Connection.room == "stores")).one()
+        connection.sealed = house.vault.seal({"access_token": "shpat_dead", "refresh_token": "shprt_dead"})
+        connection.remember(expires_at=(house.clock.now() - timedelta(hours=1)).isoformat())
+        connection_id = connection.id
+    with pytest.raises(ConfigurationError, match="Open Dastak from the Shopify admin"):
+        open_account(house, store_id, connection_id)
+    with house.db.read(store_id) as session:
+        assert session.get_one(Connection, connection_id).health == "broken"
+    assert web.get("/", params=_hint(id_token=_token(house))).status_code == 200
+    with house.db.read(store_id) as session:
+        assert session.get_one(Connection, connection_id).health == "ok"
+
+
+# -- the code grant, where managed install is not offered ----------------------------------------------------------
+
+
+def test_the_code_grant_installs_and_its_state_is_the_browsers_own(lite_world: World) -> None:
+    lite_world.control(
+        "POST",
+        "/control/stores",
+        {"store": "shopify", "action": "add", "shop": "by-code.myshopify.com", "name": "By Code"},
+    )
+    with httpx.Client(base_url=lite_world.app_url, follow_redirects=False, trust_env=False, timeout=30) as browser:
+        away = browser.get("/install/shopify", params={"shop": "by-code.myshopify.com"})
+        assert away.status_code == 302
+        form = httpx.get(away.headers["location"], trust_env=False).text
+        action = re.search(r'action="([^"]+)"', form)
+        fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form))
+        approve = re.search(r'<button[^>]*name="([^"]+)"[^>]*value="([^"]+)"', form)
+        if approve:
+            fields[approve[1]] = approve[2]
+        target = httpx.URL(away.headers["location"]).join(action[1].replace("&amp;", "&") if action else "")
+        back = httpx.post(target, data={k: v.replace("&amp;", "&") for k, v in fields.items()}, trust_env=False)
+        assert back.status_code in (302, 303), back.text[:300]
+        with httpx.Client(base_url=lite_world.app_url, trust_env=False) as stranger:
+            assert stranger.get(back.headers["location"]).status_code == 403
+        done = browser.get(back.headers["location"])
+        assert done.status_code == 302, done.text[:400]
+        assert "/store/by-code/apps/" in done.headers["location"]
+        assert browser.get(back.headers["location"]).status_code == 403  # the state was for one use
+    with lite_world.house.db.operator() as session:
+        found = session.scalars(select(Connection).where(Connection.account == "by-code.myshopify.com")).one()
+        assert lite_world.house.vault.open(found.sealed)["refresh_token"]
+
+
+@pytest.mark.parametrize(
+    "shop", ["", "evil.example", "a.myshopify.com.evil.example", "a.myshopify.com/x", "a b.myshopify.com"]
+)
+def test_the_code_grant_begins_for_real_shops_only(web: httpx.Client, shop: str) -> None:
+    assert web.get("/install/shopify", params={"shop": shop}).status_code == 400
+
+
+# -- the store's own approval page ---------------------------------------------------------------------------------
+
+
+def _begin(world: World, browser: httpx.Client) -> httpx.Response:
+    page = browser.get("/install/woocommerce")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert token is not None
+    return browser.post("/install/woocommerce", data={"store_url": f"{world.sandbox.url}/woo", "csrf_token": token[1]})
+
+
+def _keys(user_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "key_id": 2, "user_id": user_id, "consumer_key": "ck_" + "a" * 40, "consumer_secret": "cs_" + "b" * 40,
+        "key_permissions": "read_write", **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def browser(lite_world: World) -> httpx.Client:
+    return httpx.Client(base_url=lite_world.app_url, follow_redirects=False, trust_env=False, timeout=30)
+
+
+def test_a_form_without_its_token_begins_nothing(lite_world: World, browser: httpx.Client) -> None:
+    assert browser.post("/install/woocommerce", data={"store_url": f"{lite_world.sandbox.url}/woo"}).status_code == 403
+
+
+def test_what_the_store_is_told_names_no_tenant_and_two_secrets(lite_world: World, browser: httpx.Client) -> None:
+    away = _begin(lite_world, browser)
+    assert away.status_code == 302
+    query = {name: values[0] for name, values in parse_qs(urlsplit(away.headers["location"]).query).items()}
+    assert urlsplit(away.headers["location"]).path == "/woo/wc-auth/v1/authorize"
+    assert query["scope"] == "read_write"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{32,}", query["user_id"])
+    assert re.search(r"/install/woocommerce/callback/[A-Za-z0-9_-]{40,}$", query["callback_url"])
+    assert query["user_id"] not in query["callback_url"]
+
+
+def test_keys_are_parked_once_and_only_for_their_own_attempt(lite_world: World, browser: httpx.Client) -> None:
+    query = parse_qs(urlsplit(_begin(lite_world, browser).headers["location"]).query)
+    state, callback = query["user_id"][0], query["callback_url"][0]
+    stranger = httpx.Client(trust_env=False)
+    for wrong in (
+        _keys("someone-else"), _keys(state, key_permissions="read"), _keys(state, consumer_key="x"), {}, [], "text",
+        _keys(state, consumer_secret=None),
+    ):  # fmt: skip
+        assert stranger.post(callback, json=wrong).status_code == 401
+    assert stranger.post(callback, content=b"\xff{").status_code == 401
+    assert stranger.post(callback[:-1] + "x", json=_keys(state)).status_code == 404
+    assert stranger.post(callback, json=_keys(state)).status_code == 200
+    assert stranger.post(callback, json=_keys(state)).status_code == 404
+
+
+def test_an_attacker_who_lures_a_merchant_into_approving_gets_nothing(lite_world: World, browser: httpx.Client) -> None:
+    """The attacker begins, the merchant approves and comes back in a browser of their own: keys stay parked."""
+    query = parse_qs(urlsplit(_begin(lite_world, browser).headers["location"]).query)
+    state, callback = query["user_id"][0], query["callback_url"][0]
+    assert httpx.post(callback, json=_keys(state), trust_env=False).status_code == 200
+    with httpx.Client(base_url=lite_world.app_url, trust_env=False) as merchant:
+        back = merchant.get("/install/woocommerce/return", params={"success": "1", "user_id": state})
+        assert back.status_code == 403
+        assert "another browser" in back.text
+    with lite_world.house.db.operator() as session:
+        attempt = session.scalars(select(attempts.InstallAttempt).where(attempts.InstallAttempt.state == state)).one()
+        assert attempt.used is False
+
+
+def test_forged_keys_of_another_store_fail_before_anything_is_kept(lite_world: World, browser: httpx.Client) -> None:
+    """The right browser comes back, but the keys do not open the store it named."""
+    query = parse_qs(urlsplit(_begin(lite_world, browser).headers["location"]).query)
+    state, callback = query["user_id"][0], query["callback_url"][0]
+    httpx.post(callback, json=_keys(state), trust_env=False)
+    back = browser.get("/install/woocommerce/return", params={"success": "1", "user_id": state})
+    assert back.status_code == 409
+    assert "no longer accepts our keys" in back.text
+
+
+def test_a_declined_or_expired_attempt_changes_nothing(lite_world: World, browser: httpx.Client) -> None:
+    assert browser.get("/install/woocommerce/return", params={"success": "0", "user_id": "x"}).status_code == 422
+    query = parse_qs(urlsplit(_begin(lite_world, browser).headers["location"]).query)
+    lite_world.control("POST", "/control/clock", {"advance": "16m"})
+    assert httpx.post(query["callback_url"][0], json=_keys(query["user_id"][0]), trust_env=False).status_code == 404
+    assert (
+        browser.get("/install/woocommerce/return", params={"success": "1", "user_id": query["user_id"][0]}).status_code
+        == 403
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9/woo", "must begin with https"), ("https://127.0.0.1/", "private network"),
+        ("https://localhost/", "private network"), ("https://user:pw@example.com/", "must begin with https"),
+        ("file:///etc/passwd", "must begin with https"), ("https://[::1]/", "private network"), ("https://10.0.0.8/x", "private network"),
+        ("https://169.254.169.254/latest/meta-data", "private network"), ("javascript:alert(1)", "No website answers"),
+        ("", "must begin with https"), ("https://", "must begin with https"),
+    ],
+)  # fmt: skip
+def test_addresses_that_lead_inside_are_refused(lite_world: World, browser: httpx.Client, url: str, said: str) -> None:
+    page = browser.get("/install/woocommerce")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert token is not None
+    answer = browser.post("/install/woocommerce", data={"store_url": url, "csrf_token": token[1]})
+    assert answer.status_code == 422
+    assert said in answer.text
+
+
+def test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(lite_world: World, browser: httpx.Client) -> None:
+    page = browser.get("/install/woocommerce")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert token is not None
+    form = {
+        "store_url": f"{lite_world.sandbox.url}/woo",
+        "csrf_token": token[1],
+        "consumer_key": "ck_x",
+        "consumer_secret": "cs_x",
+    }
+    wrong = browser.post("/install/woocommerce/keys", data=form)
+    assert wrong.status_code == 422
+    assert "cs_x" not in wrong.text
+    with lite_world.house.db.operator() as session:
+        known = session.scalars(select(Connection).where(Connection.adapter == "woocommerce")).one()
+        keys = lite_world.house.vault.open(known.sealed)
+    right = browser.post(
+        "/install/woocommerce/keys",
+        data={**form, "consumer_key": keys["consumer_key"], "consumer_secret": keys["consumer_secret"]},
+    )
+    assert right.status_code == 302
+    assert browser.get("/app/").status_code == 200
+
+
+def test_a_signed_in_merchants_forms_need_their_token(lite_world: World, browser: httpx.Client) -> None:
+    test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(lite_world, browser)
+    assert browser.post("/app/journeys/cod_confirmation", data={"enabled": "0"}).status_code == 403
+    page = browser.get("/app/journeys")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert token is not None
+    assert (
+        browser.post("/app/journeys/cod_confirmation", data={"enabled": "1", "csrf_token": token[1]}).status_code == 303
+    )
+    cookie = next(c for c in browser.cookies.jar if c.name == "dastak")
+    assert cookie.has_nonstandard_attr("HttpOnly")
+
+
+# -- one account, one store ----------------------------------------------------------------------------------------
+
+
+def test_a_number_belongs_to_one_living_store(lite_house: House) -> None:
+    first, second = factories.store(lite_house, channel=False), factories.store(lite_house, channel=False)
+
+    def join(store_id: int) -> None:
+        with lite_house.db.operator_writing() as session:
+            connect(
+                session,
+                store_id=store_id,
+                room="channels",
+                adapter="whatsapp",
+                account="777",
+                credentials={},
+                state={},
+                vault=lite_house.vault,
+            )
+
+    join(first)
+    join(first)
+    with pytest.raises(ConfigurationError, match="already connected to another store"):
+        join(second)
+    with lite_house.db.operator_writing() as session:
+        session.get_one(Store, first).uninstalled_at = session.now()
+    join(second)  # the first store is gone, so the number may move
+    with lite_house.db.operator() as session:
+        living = session.scalars(select(Connection).where(Connection.account == "777")).one()
+        assert living.store_id == second
+
+
+def test_platforms_that_frame_pages_are_found_by_what_they_can(lite_house: House) -> None:
+    app: Flask = create_app(lite_house)
+    assert app.secret_key
+    embedded = [name for name, adapter in lite_house.registry.room("stores").items() if isinstance(adapter, Embedded)]
+    assert embedded == ["shopify"]
+    assert _adapter(lite_house).frame_ancestors("evil.example") == "'none'"
+    assert _adapter(lite_house).account_hint({"host": "YWRtaW4uc2hvcGlmeS5jb20vc3RvcmUvYWJj"}) == "abc.myshopify.com"
