@@ -39,6 +39,8 @@ SANDBOX_SETTINGS = {
     "WHATSAPP_APP_SECRET": "sandbox-whatsapp-secret",
     "WHATSAPP_VERIFY_TOKEN": "sandbox-verify-token",
     "WHATSAPP_GRAPH_URL": "{sandbox}/graph",
+    "WHATSAPP_SIGNUP_CONFIG": "sandbox-signup",
+    "WHATSAPP_SDK_URL": "{sandbox}/facebook/sdk.js",
     "TRUSTED_STORE_ORIGINS": "{sandbox}",
 }
 """What points the app at the simulated world instead of the real one."""

@@ -77,6 +77,8 @@ class Message(Tenant, Base):
     media: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
     vendor_id: Mapped[str | None] = mapped_column(String(160), default=None)
     at: Mapped[datetime] = mapped_column(Instant)
+    seen_at: Mapped[datetime] = mapped_column(Instant)
+    """When Dastak learned of it. Vendors' clocks tell whole seconds, too coarse to order a tap and what it caused."""
     accepted_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     sent_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     delivered_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
@@ -240,6 +242,7 @@ def apply_message(session: Session, fact: MessageReceived) -> Message | None:
         media=dict(fact.media) if fact.media else None,
         vendor_id=fact.vendor_id[:160],
         at=fact.occurred_at,
+        seen_at=session.now(),
     )
     message.conversation = conversation
     session.add(message)
@@ -264,6 +267,7 @@ def apply_echo(session: Session, fact: MessageEchoed) -> None:
         text=fact.text[:4096],
         vendor_id=fact.vendor_id[:160],
         at=fact.occurred_at,
+        seen_at=session.now(),
         sent_at=fact.occurred_at,
     )
     message.conversation = conversation

@@ -199,6 +199,7 @@ class Payment(Tenant, Base):
     amount: Mapped[Decimal | None] = mapped_column(Amount, default=None)
     currency: Mapped[str] = mapped_column(String(3), default="")
     at: Mapped[datetime] = mapped_column(Instant)
+    seen_at: Mapped[datetime] = mapped_column(Instant)
     delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
 
 
@@ -263,6 +264,7 @@ class Transition(Tenant, Base):
     note: Mapped[str] = mapped_column(String(300), default="")
     delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
     at: Mapped[datetime] = mapped_column(Instant)
+    seen_at: Mapped[datetime] = mapped_column(Instant)
 
     order: Mapped[Order] = relationship(viewonly=True)
 
@@ -293,6 +295,7 @@ def move(
         note=note[:300],
         delivery_id=delivery_id,
         at=at,
+        seen_at=session.now(),
     )
     set_committed_value(transition, "order", order)
     session.append(transition, order_id=order)
@@ -577,7 +580,7 @@ def _said(fact: OrderChanged) -> dict[str, Any]:
         "total": fact.total.amount,
         "currency": fact.total.currency,
         "outstanding": fact.outstanding.amount if fact.outstanding else None,
-        "gateway": ", ".join(filter(None, fact.gateways))[:200],
+        "gateway": ", ".join({name.casefold(): name for name in fact.gateways if name}.values())[:200],
         "cancelled_at": fact.cancelled_at,
         "test": fact.test,
         "tags": list(fact.tags),
@@ -677,7 +680,7 @@ def _note_payment(session: Session, order: Order, fact: OrderChanged, status: st
 
 
 def _append_payment(session: Session, order: Order, **values: Any) -> None:
-    payment = Payment(store_id=session.store_id, **values)
+    payment = Payment(store_id=session.store_id, seen_at=session.now(), **values)
     session.append(payment, order_id=order)
     order.payments.append(payment)
 

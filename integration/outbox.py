@@ -439,6 +439,7 @@ def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot
             sender="us",
             kind=outgoing.kind,
             at=session.now(),
+            seen_at=session.now(),
         )
         message.conversation = desk.conversation(contact)
         session.add(message)

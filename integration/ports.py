@@ -381,6 +381,11 @@ class Failure:
 class SignsUpByCode(Protocol):
     """The channel's own signup window hands the browser a short-lived code."""
 
+    def signup_window(self) -> Mapping[str, str]:
+        """What the page's script needs to open the window (`script`: its URL, `origins`: whom the page must be allowed
+        to talk to, and the vendor's own words); empty when this installation has none.
+        """
+
     def exchange_code(self, code: str, given: Mapping[str, str]) -> Mapping[str, str]:
         """Complete credentials from the code and what the window said beside it. Raises ConfigurationError."""
 

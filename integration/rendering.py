@@ -14,7 +14,7 @@ from .catalogue import EXAMPLES, Wording, fill, wording
 from .orders import Order, address_of
 from .ports import Choice
 from .stores import Policy, Store
-from .values import babel_locale, clean
+from .values import RIGHT_TO_LEFT, babel_locale, clean
 
 REASONS = ("changed_mind", "found_cheaper", "wrong_item", "other")
 """Why a customer cancels: the four rows of the list, in their order."""
@@ -27,9 +27,9 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
     words = wording(language)
     values = {"store": clean(store.name, 60)}
     if order is None:
-        return values
+        return isolated(values, language)
     first_name = clean(order.customer_name, 200).split(" ")[0][:40]
-    return values | {
+    values |= {
         "name": first_name or words.fallbacks["name"],
         "order": clean(order.name, 40),
         "items": items_line(order, words),
@@ -37,6 +37,16 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
         "address": clean(address_of(order).one_line(), 120) or words.fallbacks["address"],
         "eta": eta_line(store.policy, order, store, words, now),
     }
+    return isolated(values, language)
+
+
+def isolated(values: Mapping[str, str], language: str) -> dict[str, str]:
+    """Values that keep their own direction inside a right-to-left sentence: without the isolates (U+2068, U+2069)
+    `#1001` is shown as `1001#` and `2 x Khussa` as `x Khussa 2`.
+    """
+    if language not in RIGHT_TO_LEFT:
+        return dict(values)
+    return {name: f"\u2068{value}\u2069" for name, value in values.items()}
 
 
 def items_line(order: Order, words: Wording) -> str:
@@ -94,4 +104,4 @@ def choices(key: str, order: Order | None, language: str) -> tuple[Choice, ...]:
 def preview(key: str, language: str, store: Store) -> tuple[str, tuple[str, ...]]:
     """A template as a customer would see it, with sample values: (text, button titles)."""
     values = {**EXAMPLES, "store": store.name, "eta": wording(language).fallbacks["eta_none"]}
-    return body(key, language, values), wording(language).buttons(key)
+    return body(key, language, isolated(values, language)), wording(language).buttons(key)

@@ -6,7 +6,7 @@ The order page and `flask why` both read from here, so that they cannot tell two
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -57,6 +57,17 @@ class Moment:
     checks: tuple[dict[str, Any], ...] = ()
     language: str = ""
     planned: bool = False
+    seen: datetime | None = None
+    """When Dastak learned of it, where that can be later than `at`."""
+
+    @property
+    def order(self) -> datetime:
+        """Where the moment stands in its story: vendors tell whole seconds, so within that second our own clock tells
+        what came first.
+        """
+        if self.seen is None or self.at.microsecond:
+            return self.at
+        return min(max(self.at, self.seen), self.at + timedelta(seconds=1))
 
 
 @dataclass(slots=True)
@@ -71,24 +82,24 @@ class Story:
 def tell(session: Session, order: Order) -> Story:
     """The story of one order."""
     story = Story(order)
+    messages = session.scalars(select(Message).where(Message.order_id == order.id).order_by(Message.id)).all()
     moments = [_placed(order)]
+    moments += [_inbound(message) for message in messages if message.sender == "customer"]
     moments += _transitions(session, order)
     moments += _payments(order)
     moments += _parcels(session, order)
     touches = session.scalars(select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)).all()
-    messages = session.scalars(select(Message).where(Message.order_id == order.id)).all()
     by_touch = {message.touchpoint_id: message for message in messages if message.touchpoint_id is not None}
     rows = session.scalars(select(Outbox).where(Outbox.order_id == order.id)).all()
     due = {row.touchpoint_id: row.due_at for row in rows}
     for touch in touches:
         moment = _touchpoint(touch, by_touch.get(touch.id), due.get(touch.id, touch.due_at))
         (story.planned if moment.planned else moments).append(moment)
-    moments += [_inbound(message) for message in messages if message.sender == "customer"]
     for enrollment in session.scalars(select(Enrollment).where(Enrollment.order_id == order.id)):
         moments += _not_begun(enrollment)
         story.planned += _planned(enrollment)
     moments += [_write_back(row) for row in rows if row.kind == "write_back"]
-    story.past = sorted(moments, key=lambda moment: moment.at)
+    story.past = sorted(moments, key=lambda moment: moment.order)
     story.planned.sort(key=lambda moment: moment.at)
     return story
 
@@ -116,8 +127,8 @@ def summary(order: Order) -> str:
 
 
 def _placed(order: Order) -> Moment:
-    how = "cash on delivery" if order.is_cod else (order.gateway or "unknown payment method")
-    return Moment(order.placed_at, "order", f"Order {order.name} placed", f"{order.money.shown('en')}, {how}")
+    how = order.gateway or ("cash on delivery" if order.is_cod else "payment method not named")
+    return Moment(order.placed_at, "order", f"Order {order.name} placed", f"{order.money.shown('en')}, {how}", seen=order.seen_at)
 
 
 def _transitions(session: Session, order: Order) -> list[Moment]:
@@ -137,10 +148,11 @@ def _transition(row: Transition) -> Moment:
             f"{axis} stays {STATUS_WORDS.get(row.was, row.was)}",
             f"“{became}” was refused, it cannot follow; {detail}",
             "bad",
+            seen=row.seen_at,
         )
     if row.axis == "held":
         title = "Put on hold: " + row.became.replace("_", " ") if row.became else "No longer on hold"
-        return Moment(row.at, "status", title, detail, "bad" if row.became else "good")
+        return Moment(row.at, "status", title, detail, "bad" if row.became else "good", seen=row.seen_at)
     tone = {
         "confirmed": "good",
         "paid": "good",
@@ -151,7 +163,7 @@ def _transition(row: Transition) -> Moment:
         "failed": "bad",
         "awaiting": "wait",
     }.get(row.became, "")
-    return Moment(row.at, "status", f"{axis}: {became}", detail, tone)
+    return Moment(row.at, "status", f"{axis}: {became}", detail, tone, seen=row.seen_at)
 
 
 def _payments(order: Order) -> list[Moment]:
@@ -162,6 +174,7 @@ def _payments(order: Order) -> list[Moment]:
             f"{p.source.capitalize()} says: {STATUS_WORDS.get(p.status, p.status)}",
             (Money(p.amount, p.currency).shown("en") if p.amount is not None and p.currency else "")
             + (f" ({p.raw_status})" if p.raw_status else ""),
+            seen=p.seen_at,
         )
         for p in order.payments
     ]
@@ -175,6 +188,7 @@ def _parcels(session: Session, order: Order) -> list[Moment]:
             "parcel",
             f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
             ", ".join(filter(None, (s.courier, scan.raw_text or scan.raw_code, scan.location))),
+            seen=scan.seen_at,
         )
         for s in rows
         for scan in s.events
@@ -222,12 +236,12 @@ def _label(touch: Touchpoint) -> str:
     if journey is not None:
         step = next((s.label for s in journey.steps if s.name == touch.step), touch.step)
         return f"{journey.label}: {step[0].lower()}{step[1:]}"
-    return f"Answer: {touch.step.replace('_', ' ')}"
+    return f"Answered: {touch.step.replace('_', ' ')}"
 
 
 def _inbound(message: Message) -> Moment:
     verb = {"button": "tapped", "list": "chose", "text": "wrote"}.get(message.kind, f"sent a {message.kind}")
-    return Moment(message.at, "answer", f"The customer {verb}", words=message.text)
+    return Moment(message.at, "answer", f"The customer {verb}", words=message.text, seen=message.seen_at)
 
 
 def _not_begun(enrollment: Enrollment) -> list[Moment]:
@@ -252,7 +266,8 @@ def _journey_label(name: str) -> str:
 
 
 def _write_back(row: Outbox) -> Moment:
-    outcome = str((row.change or {}).get("outcome", "")).replace("_", " ")
+    outcome = str((row.change or {}).get("outcome", ""))
+    outcome = "the reason for cancelling" if outcome == "reason" else STATUS_WORDS.get(outcome, outcome)
     if row.state == "sent":
         return Moment(row.settled_at or row.created_at, "store", f"The store was told: {outcome}", row.sentence, "good")
     if row.state == "failed":

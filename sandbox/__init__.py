@@ -38,6 +38,7 @@ from sandbox.shopify.pages import Pages as ShopifyPages
 from sandbox.stores import Stores
 from sandbox.whatsapp import WhatsApp
 from sandbox.whatsapp.graph import Graph
+from sandbox.whatsapp.signup import SignupWindow
 from sandbox.woocommerce import WooCommerce
 from sandbox.woocommerce.pages import Pages as WooPages
 from sandbox.woocommerce.rest import Rest
@@ -74,6 +75,7 @@ class Sandbox:
         self.woocommerce = WooCommerce(self.world, self.phones)
         self.stores = Stores(self.shopify, self.woocommerce)
         self._graph = Graph(self.whatsapp)
+        self._signup = SignupWindow(self.whatsapp)
         self._shopify_pages = ShopifyPages(self.shopify)
         self.app = self._flask()
         self._closed = threading.Event()
@@ -91,6 +93,7 @@ class Sandbox:
         app.register_error_handler(Refusal, lambda error: as_json({"error": error.sentence}, error.status))
         app.register_error_handler(HTTPException, _plainly)
         app.register_blueprint(self._graph.blueprint())
+        app.register_blueprint(self._signup.blueprint())
         for blueprint in self._shopify_pages.blueprints():
             app.register_blueprint(blueprint)
         app.register_blueprint(Rest(self.woocommerce).blueprint())

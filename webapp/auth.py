@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from integration.errors import InvalidSignature
 from integration.house import House
 from integration.ingest import Mailroom
-from integration.ports import Embedded
+from integration.ports import Embedded, SignsUpByCode
 from integration.stores import Connection, Store
 
 from .installing import enter
@@ -162,10 +162,11 @@ def guard(app: Flask) -> None:
     @app.after_request
     def _headers(response: Response) -> Response:
         frame = getattr(g, "frame", "'none'")
-        scripts = " ".join(sorted(_script_origins()))
+        scripts, others = (" ".join(sorted(origins)) for origins in _origins())
         response.headers.setdefault(
             "Content-Security-Policy",
-            f"default-src 'self'; script-src 'self' {scripts}; connect-src 'self' {scripts}; "
+            f"default-src 'self'; script-src 'self' {scripts}; connect-src 'self' {scripts} {others}; "
+            f"frame-src 'self' {others}; "
             f"style-src 'self' 'unsafe-inline'; "
             f"img-src 'self' data: https:; font-src 'self' data: https:; object-src 'none'; base-uri 'self'; "
             f"form-action 'self' https: {' '.join(house().settings.trusted_store_origins)}; frame-ancestors {frame}",
@@ -177,11 +178,16 @@ def guard(app: Flask) -> None:
         return response
 
 
-def _script_origins() -> set[str]:
-    urls = [
-        value for _, a in platforms() for key, value in a.page_head().items() if not key.startswith("key") and value
-    ]
-    return {f"{urlsplit(u).scheme}://{urlsplit(u).netloc}" for u in urls}
+def _origins() -> tuple[set[str], set[str]]:
+    """Where pages may load scripts from, and whom else those scripts may talk to: the platforms' frames and the
+    channels' signup windows say it.
+    """
+    heads = [a.page_head() for _, a in platforms()]
+    urls = [value for head in heads for key, value in head.items() if not key.startswith("key") and value]
+    windows = [a.signup_window() for a in house().registry.room("channels").values() if isinstance(a, SignsUpByCode)]
+    urls += [window["script"] for window in windows if window]
+    others = {origin for window in windows if window for origin in window["origins"].split()}
+    return {f"{urlsplit(u).scheme}://{urlsplit(u).netloc}" for u in urls}, others
 
 
 def link(endpoint: str, **values: Any) -> str:

@@ -180,7 +180,7 @@ def _show(status: int = 200, **values: Any) -> Any:
             )
             for key in TEMPLATES
         ]
-        signup = getattr(adapter, "signup_config", "") if isinstance(adapter, SignsUpByCode) else ""
+        signup = adapter.signup_window() if isinstance(adapter, SignsUpByCode) else {}
         return page(
             "channel.html",
             status,

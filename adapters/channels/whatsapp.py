@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -162,6 +163,8 @@ class WhatsApp:
         Setting("WHATSAPP_GRAPH_URL", "the Graph API", "https://graph.facebook.com", url),
         Setting("WHATSAPP_GRAPH_VERSION", "its version", "v26.0"),
         Setting("WHATSAPP_SIGNUP_CONFIG", "configuration of embedded signup; empty leaves out the signup window", ""),
+        Setting("WHATSAPP_SDK_URL", "the script that opens the signup window",
+                "https://connect.facebook.net/en_US/sdk.js", url),
     )  # fmt: skip
     authenticates_by = "signature"
     handles = _FACT_FIELDS
@@ -179,13 +182,11 @@ class WhatsApp:
         self._app_id: str = settings["WHATSAPP_APP_ID"]
         self._secrets: tuple[str, ...] = settings["WHATSAPP_APP_SECRET"]
         self._verify_token: str = settings["WHATSAPP_VERIFY_TOKEN"]
-        self._base = f"{settings['WHATSAPP_GRAPH_URL']}/{settings['WHATSAPP_GRAPH_VERSION']}"
-        self.signup_config: str = settings["WHATSAPP_SIGNUP_CONFIG"]
+        self._version: str = settings["WHATSAPP_GRAPH_VERSION"]
+        self._base = f"{settings['WHATSAPP_GRAPH_URL']}/{self._version}"
+        self._signup_config: str = settings["WHATSAPP_SIGNUP_CONFIG"]
+        self._sdk: str = settings["WHATSAPP_SDK_URL"]
         self._timeout = config.send_timeout
-
-    @property
-    def app_id(self) -> str:
-        return self._app_id
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
@@ -273,7 +274,11 @@ class WhatsApp:
         )
 
     def subscribe(self, account: Account) -> None:
+        """Have events sent to us. A number fresh from the signup window carries the pin it is to be registered with."""
         self._done(self._call(account, "POST", f"{account.credentials['waba_id']}/subscribed_apps", json={}))
+        if pin := account.credentials.get("pin"):
+            body = {"messaging_product": "whatsapp", "pin": pin}
+            self._done(self._call(account, "POST", f"{account.name}/register", json=body))
 
     def create_template(self, account: Account, template: TemplateText) -> TemplateSeen:
         response = self._call(
@@ -313,10 +318,23 @@ class WhatsApp:
         """The number is the account; events of its business account name that instead."""
         return credentials["phone_number_id"], f"waba:{credentials['waba_id']}"
 
+    def signup_window(self) -> Mapping[str, str]:
+        if not (self._app_id and self._signup_config):
+            return {}
+        return {
+            "script": self._sdk,
+            "app": self._app_id,
+            "config": self._signup_config,
+            "version": self._version,
+            "origins": "https://*.facebook.com",
+        }
+
     def exchange_code(self, code: str, given: Mapping[str, str]) -> Mapping[str, str]:
         """Embedded signup hands the browser a code that lives 30 seconds; it buys a business token.
 
-        Some ways through the signup window name only the account: then its one number is looked up.
+        Some ways through the signup window name only the account: then its one number is looked up. A number that is
+        in use nowhere yet gets a pin, under which `subscribe` registers it; one that stays in the Business app
+        (coexistence) must not be registered.
         """
         query = {"client_id": self._app_id, "client_secret": self._secrets[0], "code": code}
         response = http.read("GET", f"{self._base}/oauth/access_token", query=query, timeout=15)
@@ -334,6 +352,10 @@ class WhatsApp:
                     f"This WhatsApp account has {len(found)} numbers. Choose one in the signup window."
                 )
             credentials["phone_number_id"] = str(found[0]["id"])
+        number = credentials["phone_number_id"]
+        seen = self._read(Account(number, credentials), number, {"fields": "platform_type,is_on_biz_app"})
+        if not seen.get("is_on_biz_app") and seen.get("platform_type") != "CLOUD_API":
+            credentials["pin"] = f"{secrets.randbelow(10**6):06}"
         return credentials
 
     # -- calling ---------------------------------------------------------------------------------------------------

@@ -51,7 +51,11 @@
     const url = new URL(target, location.origin);
     if (url.origin !== location.origin) return;
     url.searchParams.set("id_token", await idToken());
-    for (const [name, value] of [["shop", shop], ["host", host], ["embedded", "1"]]) {
+    for (const [name, value] of [
+      ["shop", shop],
+      ["host", host],
+      ["embedded", "1"],
+    ]) {
       if (value && !url.searchParams.has(name)) url.searchParams.set(name, value);
     }
     location.replace(url);

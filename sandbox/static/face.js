@@ -76,15 +76,17 @@
     $("trouble").textContent = message;
     $("trouble").hidden = !message;
   }
-  const attempt = (act) => async (...given) => {
-    try {
-      trouble("");
-      await act(...given);
-      hurry();
-    } catch (error) {
-      trouble(error.message);
-    }
-  };
+  const attempt =
+    (act) =>
+    async (...given) => {
+      try {
+        trouble("");
+        await act(...given);
+        hurry();
+      } catch (error) {
+        trouble(error.message);
+      }
+    };
 
   /* ---- the shop ---- */
   const basket = $("basket");
@@ -218,7 +220,11 @@
     } else {
       const what = message.from === "business" ? `The store knows: ${message.status}` : message.status;
       parts.push(
-        make("span", { class: `ticks ${message.status}`, title: what, role: "img", "aria-label": what }, TICKS[message.status] || ""),
+        make(
+          "span",
+          { class: `ticks ${message.status}`, title: what, role: "img", "aria-label": what },
+          TICKS[message.status] || "",
+        ),
       );
     }
     return make("div", { class: "stamp" }, ...parts);
@@ -240,7 +246,14 @@
       ...message.list.rows.map((row) =>
         make(
           "button",
-          { type: "button", dir: "auto", onclick: () => { $("sheet").close(); tap(message, row.id); } },
+          {
+            type: "button",
+            dir: "auto",
+            onclick: () => {
+              $("sheet").close();
+              tap(message, row.id);
+            },
+          },
           row.title,
           row.description ? make("small", {}, row.description) : null,
         ),
@@ -289,7 +302,8 @@
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 24 24");
     svg.setAttribute("aria-label", "verified business");
-    svg.innerHTML = '<circle cx="12" cy="12" r="11" fill="#1fa855"/><path d="M7 12.500l3.500 3.500L17 9" stroke="#fff" stroke-width="2.500" fill="none"/>';
+    svg.innerHTML =
+      '<circle cx="12" cy="12" r="11" fill="#1fa855"/><path d="M7 12.500l3.500 3.500L17 9" stroke="#fff" stroke-width="2.500" fill="none"/>';
     return svg;
   };
 
@@ -309,7 +323,11 @@
           "div",
           {},
           make("b", {}, business || "No conversation yet", business ? badge() : null),
-          make("small", {}, business ? number : chosen ? `the phone of ${owner?.name || chosen}` : "a customer's phone"),
+          make(
+            "small",
+            {},
+            business ? number : chosen ? `the phone of ${owner?.name || chosen}` : "a customer's phone",
+          ),
         ),
       ];
       if (names.length > 1) {
@@ -359,27 +377,51 @@
     attempt(() => call("POST", `/control/phones/${encodeURIComponent(chosen)}/send`, { text, to: toOf() }))();
   });
   $("picture").addEventListener("click", () =>
-    attempt(() => call("POST", `/control/phones/${encodeURIComponent(chosen)}/send`, { image: "receipt.jpg", to: toOf() }))(),
+    attempt(() =>
+      call("POST", `/control/phones/${encodeURIComponent(chosen)}/send`, { image: "receipt.jpg", to: toOf() }),
+    )(),
   );
   const toOf = () => state.messages.find((message) => message.business === business)?.number;
 
   /* ---- orders ---- */
   const MOOD = {
-    paid: "good", completed: "good", fulfilled: "good", processing: "good",
-    pending: "open", "on-hold": "open", unfulfilled: "open", "checkout-draft": "open",
-    cancelled: "bad", voided: "bad", failed: "bad", refunded: "bad", trash: "bad",
+    paid: "good",
+    completed: "good",
+    fulfilled: "good",
+    processing: "good",
+    pending: "open",
+    "on-hold": "open",
+    unfulfilled: "open",
+    "checkout-draft": "open",
+    cancelled: "bad",
+    voided: "bad",
+    failed: "bad",
+    refunded: "bad",
+    trash: "bad",
   };
   const mark = (text) => make("span", { class: `mark ${MOOD[text] || ""}` }, text.replaceAll("_", " "));
   const openOrders = new Set();
 
   function orderMarks(order) {
-    if (order.store === "woocommerce") return [mark(order.status), order.payment_status === "paid" ? mark("paid") : null];
+    if (order.store === "woocommerce")
+      return [mark(order.status), order.payment_status === "paid" ? mark("paid") : null];
     const cancelled = order.status === "cancelled" ? [mark("cancelled")] : [];
     return [...cancelled, mark(order.payment_status), mark(order.fulfillment_status)];
   }
   const ACTIONS = {
-    shopify: [["pay", "Mark paid"], ["fulfil", "Fulfil"], ["cancel", "Cancel"]],
-    woocommerce: [["complete", "Complete"], ["hold", "On hold"], ["pay", "Mark paid"], ["cancel", "Cancel"], ["trash", "Trash"], ["restore", "Restore"]],
+    shopify: [
+      ["pay", "Mark paid"],
+      ["fulfil", "Fulfil"],
+      ["cancel", "Cancel"],
+    ],
+    woocommerce: [
+      ["complete", "Complete"],
+      ["hold", "On hold"],
+      ["pay", "Mark paid"],
+      ["cancel", "Cancel"],
+      ["trash", "Trash"],
+      ["restore", "Restore"],
+    ],
   };
   function possible(order, action) {
     if (order.store === "shopify") {
@@ -389,7 +431,9 @@
     }
     if (order.status === "trash") return action === "restore";
     if (action === "pay") return order.payment_status === "pending" && order.status !== "cancelled";
-    return { complete: "completed", hold: "on-hold", cancel: "cancelled", restore: order.status }[action] !== order.status;
+    return (
+      { complete: "completed", hold: "on-hold", cancel: "cancelled", restore: order.status }[action] !== order.status
+    );
   }
   function orderNode(order) {
     const key = order.store + order.order_id;
@@ -400,11 +444,21 @@
       ["Note", order.note],
       ["Cancelled", order.cancel_reason ? `reason: ${order.cancel_reason}` : ""],
       ["Notes", order.notes.map((note) => note.note).join("\n")],
-      ["Fields", Object.entries(order.meta).filter(([name]) => !name.startsWith("_wc_") && !name.endsWith("_hash")).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join("\n")],
+      [
+        "Fields",
+        Object.entries(order.meta)
+          .filter(([name]) => !name.startsWith("_wc_") && !name.endsWith("_hash"))
+          .map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
+          .join("\n"),
+      ],
     ];
     const node = make(
       "details",
-      { class: "order", open: openOrders.has(key), ontoggle: (event) => (event.target.open ? openOrders.add(key) : openOrders.delete(key)) },
+      {
+        class: "order",
+        open: openOrders.has(key),
+        ontoggle: (event) => (event.target.open ? openOrders.add(key) : openOrders.delete(key)),
+      },
       make(
         "summary",
         {},
@@ -412,18 +466,52 @@
         make("span", { class: "who", dir: "auto" }, order.customer.name || "no name"),
         make("span", { class: "store" }, order.store === "shopify" ? "Shopify" : "WooCommerce"),
         make("span", { class: "amount" }, money(order.total)),
-        make("span", { class: "marks" }, ...orderMarks(order), ...order.tags.map((tag) => make("span", { class: "mark tag" }, tag))),
+        make(
+          "span",
+          { class: "marks" },
+          ...orderMarks(order),
+          ...order.tags.map((tag) => make("span", { class: "mark tag" }, tag)),
+        ),
       ),
       make(
         "div",
         { class: "inside" },
-        make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)])),
+        make(
+          "dl",
+          {},
+          ...facts
+            .filter(([, value]) => value)
+            .flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]),
+        ),
         make(
           "div",
           { class: "actions" },
-          ...ACTIONS[order.store].filter(([action]) => possible(order, action)).map(([action, title]) =>
-            make("button", { type: "button", onclick: attempt(() => call("POST", `/control/orders/${order.order_id}`, { action })) }, title)),
-          order.phone ? make("button", { type: "button", class: "plain", onclick: () => { choose(order.phone, true); showTab("phones"); } }, "Show the phone") : null,
+          ...ACTIONS[order.store]
+            .filter(([action]) => possible(order, action))
+            .map(([action, title]) =>
+              make(
+                "button",
+                {
+                  type: "button",
+                  onclick: attempt(() => call("POST", `/control/orders/${order.order_id}`, { action })),
+                },
+                title,
+              ),
+            ),
+          order.phone
+            ? make(
+                "button",
+                {
+                  type: "button",
+                  class: "plain",
+                  onclick: () => {
+                    choose(order.phone, true);
+                    showTab("phones");
+                  },
+                },
+                "Show the phone",
+              )
+            : null,
         ),
       ),
     );
@@ -434,7 +522,13 @@
     const list = $("order-list");
     if (!state.orders.length) {
       if (list.firstElementChild?.className !== "empty") {
-        list.replaceChildren(make("p", { class: "empty" }, "No orders yet. Fill the basket and press “Place order”: the store sends its webhooks at once."));
+        list.replaceChildren(
+          make(
+            "p",
+            { class: "empty" },
+            "No orders yet. Fill the basket and press “Place order”: the store sends its webhooks at once.",
+          ),
+        );
       }
       return;
     }
@@ -450,7 +544,11 @@
     if (state.offset === lastOffset) return;
     lastOffset = state.offset;
     const hours = Math.round(state.offset / 360) / 10;
-    $("ahead").textContent = !state.offset ? "" : hours >= 24 ? `${Math.round(hours / 2.4) / 10} days ahead` : `${hours} h ahead`;
+    $("ahead").textContent = !state.offset
+      ? ""
+      : hours >= 24
+        ? `${Math.round(hours / 2.4) / 10} days ahead`
+        : `${hours} h ahead`;
     $("clock-reset").hidden = !state.offset;
   }
   document.querySelector(".clock").addEventListener("click", (event) => {
@@ -465,15 +563,29 @@
       [state.connected, state.connected ? "connected to WooCommerce" : "not connected to WooCommerce"],
     ];
     if (state.waiting) lights.push([false, `${state.waiting} webhooks waiting`]);
-    keyed($("app-state"), lights, (light) => String(lights.indexOf(light)), ([yes, text]) => make("span", { class: yes ? "yes" : "no" }, text));
+    keyed(
+      $("app-state"),
+      lights,
+      (light) => String(lights.indexOf(light)),
+      ([yes, text]) => make("span", { class: yes ? "yes" : "no" }, text),
+    );
 
     const active = new Map(state.faults.map((fault) => [`${fault.target}|${fault.mode}`, fault]));
     for (const box of document.querySelectorAll(".switch")) {
       box.checked = active.has(`${box.dataset.target}|${box.dataset.mode}`);
     }
     $("fault-count").textContent = state.faults.length ? `${state.faults.length} on` : "";
-    keyed($("active-faults"), state.faults, (fault) => String(fault.id), (fault) =>
-      make("li", {}, `${fault.mode.replaceAll("_", " ")} at ${fault.target}, ${Math.round(fault.rate * 100)} %, struck ${fault.struck} times`));
+    keyed(
+      $("active-faults"),
+      state.faults,
+      (fault) => String(fault.id),
+      (fault) =>
+        make(
+          "li",
+          {},
+          `${fault.mode.replaceAll("_", " ")} at ${fault.target}, ${Math.round(fault.rate * 100)} %, struck ${fault.struck} times`,
+        ),
+    );
   }
   document.querySelector(".faults").addEventListener("change", (event) => {
     if (event.target.id === "rate") return;
@@ -511,16 +623,30 @@
         },
       },
       make("span", { class: "t" }, new Date(entry.at).toLocaleTimeString("en-GB", { timeZone: ZONE })),
-      make("span", { class: `v-${entry.vendor}`, title: `${entry.vendor}, ${entry.direction === "api" ? "Dastak called" : "calls Dastak"}` }, entry.direction === "api" ? "←" : "→"),
+      make(
+        "span",
+        {
+          class: `v-${entry.vendor}`,
+          title: `${entry.vendor}, ${entry.direction === "api" ? "Dastak called" : "calls Dastak"}`,
+        },
+        entry.direction === "api" ? "←" : "→",
+      ),
       make("span", { class: "w" }, entry.what),
-      make("span", { class: good(entry.outcome) ? "o" : "o bad" }, entry.status ? `${entry.status} ${entry.outcome}` : entry.outcome),
+      make(
+        "span",
+        { class: good(entry.outcome) ? "o" : "o bad" },
+        entry.status ? `${entry.status} ${entry.outcome}` : entry.outcome,
+      ),
     );
     return make("li", {}, line);
   }
   function showLog(entries) {
     const log = $("log");
     if (!entries.length) {
-      if (!log.children.length) log.append(make("li", { class: "none" }, "Quiet so far. Every call to a vendor and every webhook will show here."));
+      if (!log.children.length)
+        log.append(
+          make("li", { class: "none" }, "Quiet so far. Every call to a vendor and every webhook will show here."),
+        );
       return;
     }
     log.querySelector(".none")?.remove();
@@ -543,7 +669,8 @@
   /* ---- tabs of the narrow page ---- */
   function showTab(name) {
     document.body.dataset.tab = name;
-    for (const tab of document.querySelectorAll(".tabs button")) tab.toggleAttribute("aria-current", tab.dataset.tab === name);
+    for (const tab of document.querySelectorAll(".tabs button"))
+      tab.toggleAttribute("aria-current", tab.dataset.tab === name);
     if (name === "phones") {
       showChat();
       $("chat").scrollTop = $("chat").scrollHeight;
@@ -573,8 +700,9 @@
         const answer = await call("GET", `/face/state?since=${seen}&phone=${encodeURIComponent(chosen || "")}`);
         if (away) trouble("");
         away = false;
-        if (answer.last < seen) { seen = 0; }
-        else {
+        if (answer.last < seen) {
+          seen = 0;
+        } else {
           seen = answer.last;
           show(answer, asked);
         }

@@ -14,15 +14,17 @@
 
   function navigation(items) {
     nav.replaceChildren(
-      ...items.filter((item) => !item.home).map((item) => {
-        const link = document.createElement("a");
-        const path = new URL(item.href, origin).pathname;
-        link.href = base + path.replace(/\/$/, "");
-        link.dataset.path = path;
-        link.textContent = item.title;
-        link.toggleAttribute("aria-current", location.pathname === link.pathname);
-        return link;
-      }),
+      ...items
+        .filter((item) => !item.home)
+        .map((item) => {
+          const link = document.createElement("a");
+          const path = new URL(item.href, origin).pathname;
+          link.href = base + path.replace(/\/$/, "");
+          link.dataset.path = path;
+          link.textContent = item.title;
+          link.toggleAttribute("aria-current", location.pathname === link.pathname);
+          return link;
+        }),
     );
   }
 

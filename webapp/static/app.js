@@ -7,19 +7,28 @@
   const show = (html, url, push) => {
     const page = new DOMParser().parseFromString(html, "text/html");
     const fresh = page.querySelector("main");
-    if (!fresh) { location.assign(url); return; }
+    if (!fresh) {
+      location.assign(url);
+      return;
+    }
     document.title = page.title;
     document.querySelector("main").replaceWith(document.adoptNode(fresh));
-    const bar = document.querySelector("nav.bar"), newBar = page.querySelector("nav.bar");
+    const bar = document.querySelector("nav.bar"),
+      newBar = page.querySelector("nav.bar");
     if (bar && newBar) bar.replaceWith(document.adoptNode(newBar));
     if (push) history.pushState({}, "", url);
     const target = location.hash && document.getElementById(location.hash.slice(1));
-    if (target) target.scrollIntoView(); else scrollTo(0, 0);
+    if (target) target.scrollIntoView();
+    else scrollTo(0, 0);
     document.getElementById("main").focus({ preventScroll: true });
-    refreshLater();
+    arrive();
   };
 
-  const clean = (url) => { const u = new URL(url, location.href); u.searchParams.delete("id_token"); return u; };
+  const clean = (url) => {
+    const u = new URL(url, location.href);
+    u.searchParams.delete("id_token");
+    return u;
+  };
 
   const go = async (url, options = {}, push = true) => {
     document.documentElement.classList.add("loading");
@@ -37,8 +46,22 @@
 
   addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
-    if (!embedded() || !link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    if (link.target || link.origin !== location.origin || link.hash && clean(link.href).pathname === location.pathname && link.search === location.search) return;
+    if (
+      !embedded() ||
+      !link ||
+      event.defaultPrevented ||
+      event.button ||
+      event.metaKey ||
+      event.ctrlKey ||
+      event.shiftKey
+    )
+      return;
+    if (
+      link.target ||
+      link.origin !== location.origin ||
+      (link.hash && clean(link.href).pathname === location.pathname && link.search === location.search)
+    )
+      return;
     event.preventDefault();
     go(link.href);
   });
@@ -48,18 +71,38 @@
     if (!embedded() || event.defaultPrevented) return;
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(form, event.submitter));
-    if (form.method === "get") { go(`${form.action.split("?")[0]}?${fields}`); return; }
+    if (form.method === "get") {
+      go(`${form.action.split("?")[0]}?${fields}`);
+      return;
+    }
     go(form.action, { method: "POST", body: fields });
   });
 
-  addEventListener("popstate", () => { if (embedded()) go(location.href, {}, false); });
+  addEventListener("popstate", () => {
+    if (embedded()) go(location.href, {}, false);
+  });
 
   // A page that waits for something ("On its way …") looks again by itself, a few times.
   let looks = 0;
   const refreshLater = () => {
-    if (!document.querySelector("[data-refresh]") || looks >= 15) { looks = 0; return; }
+    if (!document.querySelector("[data-refresh]") || looks >= 15) {
+      looks = 0;
+      return;
+    }
     looks += 1;
-    setTimeout(() => { embedded() ? go(location.href, {}, false) : location.reload(); }, 1500);
+    setTimeout(() => {
+      embedded() ? go(location.href, {}, false) : location.reload();
+    }, 1500);
   };
-  addEventListener("DOMContentLoaded", refreshLater);
+
+  // Parts of a page that bring a script of their own.
+  const arrive = () => {
+    for (const part of document.querySelectorAll("[data-module]"))
+      import(part.dataset.module).then((module) => module.ready(part));
+    refreshLater();
+  };
+  addEventListener("DOMContentLoaded", () => {
+    document.documentElement.classList.toggle("embedded", embedded());
+    arrive();
+  });
 })();
