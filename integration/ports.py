@@ -254,7 +254,8 @@ class WatchesWebhooks(Protocol):
     def ensure_webhooks(self, account: Account, url: str, secret: str) -> tuple[Mapping[str, Any], str]:
         """(state to remember, sentence about what was repaired or '')."""
 
-    def remove_webhooks(self, account: Account, url: str) -> None: ...
+    def remove_webhooks(self, account: Account) -> None:
+        """Before a disconnect, so that the vendor stops telling us."""
 
 
 # -- channels ------------------------------------------------------------------------------------------------------

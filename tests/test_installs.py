@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,11 +22,13 @@ from integration import attempts
 from integration.access import open_account
 from integration.errors import ConfigurationError, InvalidSignature
 from integration.house import House
+from integration.orders import Order
 from integration.ports import Embedded
 from integration.stores import Connection, Store, connect
 from webapp import create_app
 
 from . import factories
+from .conftest import build, settings_for
 from .world import World
 
 SHOP = "dastak-demo.myshopify.com"
@@ -431,6 +435,78 @@ def test_a_signed_in_merchants_forms_need_their_token(lite_world: World, browser
     )
     cookie = next(c for c in browser.cookies.jar if c.name == "dastak")
     assert cookie.has_nonstandard_attr("HttpOnly")
+
+
+# -- leaving -------------------------------------------------------------------------------------------------------
+
+
+def _signed_in(world: World, browser: httpx.Client) -> None:
+    test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(world, browser)
+
+
+def _form_token(browser: httpx.Client, path: str) -> str:
+    token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get(path).text)
+    assert token is not None
+    return token[1]
+
+
+def test_a_merchant_who_leaves_takes_webhooks_keys_and_if_asked_the_data_along(
+    fresh_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    with World.begin(fresh_url("sqlite"), tmp_path, settings_for, build) as world:
+        world.install()
+        placed = world.place("woocommerce")
+        store_id, shopify_id = world.store_id("woocommerce"), world.store_id("shopify")
+        kept = world.place("shopify")
+        with httpx.Client(base_url=world.app_url, trust_env=False, timeout=30) as browser:
+            _signed_in(world, browser)
+            assert "Disconnect this store" in browser.get("/app/").text
+            assert browser.post("/app/leave", data={}).status_code == 403
+            form = {"csrf_token": _form_token(browser, "/app/"), "erase": "on"}
+            assert browser.post("/app/leave", data=form).status_code == 303
+            assert browser.get("/app/").headers["location"] == "/"
+        world.settle()
+        with world.house.db.operator() as session:
+            connection = session.scalars(select(Connection).where(Connection.adapter == "woocommerce")).one()
+            assert connection.sealed is None
+            assert not session.get_one(Store, store_id).active
+            assert session.scalars(select(Order.store_id)).all() == [shopify_id]
+        calls = world.control("GET", "/control/log?limit=500")["log"]
+        assert sum("DELETE" in call["what"] for call in calls) >= 3, "the webhooks went before the keys"
+        before = len(placed.phone.messages)
+        world.place("woocommerce", phone=placed.phone)
+        assert len(placed.phone.messages) == before
+        assert world.states(kept)[0] == "awaiting"
+
+
+def test_a_store_that_cannot_be_reached_is_left_all_the_same(fresh_url: Callable[[str], str], tmp_path: Path) -> None:
+    with World.begin(fresh_url("sqlite"), tmp_path, settings_for, build) as world:
+        world.install()
+        with httpx.Client(base_url=world.app_url, trust_env=False, timeout=60) as browser:
+            _signed_in(world, browser)
+            form = {"csrf_token": _form_token(browser, "/app/")}
+            world.fault("woocommerce", "error_500", rate=1.0)
+            assert browser.post("/app/leave", data=form).status_code == 303
+        with world.looking("woocommerce") as session:
+            assert not session.get_one(Store, session.store_id).active
+
+
+# -- the channel's signup window -----------------------------------------------------------------------------------
+
+
+def test_a_code_of_the_signup_window_connects_a_fresh_number(lite_world: World, browser: httpx.Client) -> None:
+    _signed_in(lite_world, browser)
+    waba = lite_world.control("POST", "/control/numbers", {"name": "Multan Mangoes"})
+    lite_world.control("POST", "/control/numbers", {"id": waba["phone_number_id"], "registered": False})
+    issued = lite_world.control("POST", "/control/codes", {"waba_id": waba["waba_id"]})
+    form = {"csrf_token": _form_token(browser, "/app/whatsapp"), "code": issued["code"], "waba_id": waba["waba_id"]}
+    connected = browser.post("/app/whatsapp/connect", data=form)  # some ways through the window name no number
+    assert connected.status_code == 303, connected.text
+    again = browser.post("/app/whatsapp/connect", data=form)
+    assert again.status_code == 422
+    assert "lives only 30 seconds" in again.text
+    lite_world.settle()
+    assert "Multan Mangoes" in browser.get("/app/whatsapp").text
 
 
 # -- one account, one store ----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import httpx
 from sqlalchemy import select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+import run
 import sandbox
 from integration import ingest, upkeep
 from integration.db import Session
@@ -149,13 +150,8 @@ class World:
                 answer_withheld=2.5,
             )
         )
-        fakes = {
-            "SHOPIFY_ADMIN_URL": f"{running.url}/shopify/{{shop}}",
-            "SHOPIFY_ADMIN_ORIGIN": running.url,
-            "SHOPIFY_APP_BRIDGE_URL": f"{running.url}/shopify/app-bridge.js",
+        fakes = {name: value.format(sandbox=running.url) for name, value in run.SANDBOX_SETTINGS.items()} | {
             "PUBLIC_URL": app_url,
-            "WHATSAPP_GRAPH_URL": f"{running.url}/graph",
-            "TRUSTED_STORE_ORIGINS": running.url,
             "EVIDENCE_WAIT": "1",
             "SEND_LEASE": "4",
         }

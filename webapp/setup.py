@@ -8,24 +8,31 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, redirect, request
+import structlog
+from flask import Blueprint, abort, redirect, request
+from flask import session as cookie
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response as AnyResponse
 
-from integration.access import live_connection
+from integration import privacy
+from integration.access import live_connection, open_account
 from integration.catalogue import TEMPLATES, Template
 from integration.db import Session
+from integration.errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
+from integration.events import PrivacyRequested
 from integration.guards import SKIP_REASONS
 from integration.inbox import Conversation, Message
 from integration.ingest import WebhookDelivery
 from integration.journeys import JOURNEYS, Settled
 from integration.orders import Order
 from integration.outbox import Outbox, Touchpoint
-from integration.ports import InstallsByApproval, InstallsByCode
-from integration.stores import Store, hurry
+from integration.ports import InstallsByApproval, InstallsByCode, WatchesWebhooks
+from integration.stores import Store, hurry, uninstall
 from integration.values import masked
 
 from .auth import channel_name, house, link, merchant, page, platforms, signed_in
+
+log = structlog.get_logger(__name__)
 
 pages = Blueprint("setup", __name__)
 
@@ -78,10 +85,12 @@ def home() -> Any:
     with house().db.read(here.store_id) as session:
         store = session.get_one(Store, here.store_id)
         steps = _steps(session, store)
+        shop = store.connection("stores")
         return page(
             "home.html",
             store=store,
             steps=steps,
+            leaves=isinstance(house().registry.find("stores", shop.adapter if shop else ""), InstallsByApproval),
             done=sum(step.done for step in steps),
             concerns=_concerns(session, store),
             today=_today(session),
@@ -98,6 +107,34 @@ def check_now() -> AnyResponse:
             hurry(session, connection.id, "reconcile")
     house().ring("chores", merchant().store_id)
     return redirect(link("setup.home"), 303)
+
+
+@pages.post("/app/leave")
+@signed_in
+def leave() -> AnyResponse:
+    """The merchant takes Dastak out of a store whose platform has no uninstall of its own.
+
+    The store's webhooks go first, while there are keys to remove them with; a store that cannot be reached is
+    disconnected all the same, and what it still sends finds nobody.
+    """
+    here = house()
+    with here.db.read(merchant().store_id) as session:
+        connection = live_connection(session, "stores")
+        adapter = here.registry.find("stores", connection.adapter) if connection is not None else None
+        if connection is None or not isinstance(adapter, InstallsByApproval):
+            abort(404, "Remove Dastak in your store's admin, where you installed it.")
+    if isinstance(adapter, WatchesWebhooks):
+        try:
+            adapter.remove_webhooks(open_account(here, merchant().store_id, connection.id))
+        except (ConfigurationError, PermanentError, TransientError, OutcomeUnknown) as fault:
+            log.warning("webhooks_left_behind", store=merchant().store_id, cause=str(fault))
+    with here.db.lane(merchant().store_id) as session:
+        uninstall(session.get_one(Store, merchant().store_id), session.now())
+        if "erase" in request.form:
+            privacy.record(session, PrivacyRequested(kind="erase_store", occurred_at=session.now()))
+    here.ring("chores", merchant().store_id)
+    cookie.clear()
+    return redirect(link("setup.landing"), 303)
 
 
 def _steps(session: Session, store: Store) -> list[Step]:

@@ -233,7 +233,7 @@ class WooCommerce:
         sentence = f"Repaired webhooks that the store had switched off: {', '.join(repaired)}." if repaired else ""
         return {"webhooks": good}, sentence
 
-    def remove_webhooks(self, account: Account, url: str) -> None:
+    def remove_webhooks(self, account: Account) -> None:
         """Before a disconnect: webhooks belong to the shop's user and outlive the keys."""
         for hook in self._get(account, "webhooks", {"per_page": "100", "_fields": "id,delivery_url"}):
             if str(hook.get("delivery_url", "")).startswith(self._prefix):
