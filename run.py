@@ -20,8 +20,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cryptography.fernet import Fernet
-from dotenv import dotenv_values
+from dotenv import dotenv_values, set_key
 
+from adapters import declared_settings
+from integration.settings import CORE
 from servers import die_with_parent, free_port, redis_command
 
 ROOT = Path(__file__).resolve().parent
@@ -76,6 +78,15 @@ def _own_keys(var: Path) -> dict[str, str]:
         path.touch(mode=0o600)
         path.write_text(f"SECRET_KEY={secrets.token_urlsafe(32)}\nENCRYPTION_KEYS={Fernet.generate_key().decode()}\n")
     return {name: value for name, value in dotenv_values(path).items() if value}
+
+
+def remember(env: Mapping[str, str], path: Path) -> None:
+    """What this machine runs with, for `flask --app webapp <command>` in another window."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    for setting in (*CORE, *declared_settings()):
+        if setting.name in env:
+            set_key(path, setting.name, env[setting.name])
 
 
 class Supervisor:
@@ -206,6 +217,7 @@ def main() -> None:
             env["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
             supervisor = Supervisor(env, var / "logs")
             supervisor.start("redis", redis_command(port, var / "redis"))
+        remember(env, var / "run.env")
         supervisor.once("checking the settings", [sys.executable, "-m", "adapters", "check"])
         start_all(supervisor, env, sandbox=sandbox)
         home = f"http://127.0.0.1:{env['PORT']}"

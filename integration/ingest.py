@@ -69,6 +69,7 @@ from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
 from .ports import Account, AppWide, Pings, WebhookRequest
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
+from .unknown import count_unknown
 from .vault import token_hash
 
 log = structlog.get_logger(__name__)
@@ -372,6 +373,7 @@ def _apply(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
             subjects: set[str] = set()
             for fact in letter.facts:
                 APPLY[type(fact)](work, fact, letter, subjects)
+                count_unknown(session, letter.adapter_name, fact)
             row.state, row.sentence, row.processed_at = letter.state, letter.sentence[:500], session.now()
             row.subjects = sorted(subjects)
         reached("process.before_commit")

@@ -25,7 +25,7 @@ from integration.house import House
 from integration.orders import Order
 from integration.ports import Embedded
 from integration.stores import Connection, Store, connect
-from webapp import create_app
+from webapp import build_app
 
 from . import factories
 from .conftest import build, settings_for
@@ -541,7 +541,7 @@ def test_a_number_belongs_to_one_living_store(lite_house: House) -> None:
 
 
 def test_platforms_that_frame_pages_are_found_by_what_they_can(lite_house: House) -> None:
-    app: Flask = create_app(lite_house)
+    app: Flask = build_app(lite_house)
     assert app.secret_key
     embedded = [name for name, adapter in lite_house.registry.room("stores").items() if isinstance(adapter, Embedded)]
     assert embedded == ["shopify"]

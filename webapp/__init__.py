@@ -6,7 +6,9 @@ one blueprint a file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,7 +32,7 @@ log = structlog.get_logger(__name__)
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def create_app(house: House, mailroom: Mailroom | None = None) -> Flask:
+def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     """The Flask app over a house: the only wiring."""
     app = Flask(__name__)
     settings = house.settings
@@ -58,7 +60,7 @@ def create_app(house: House, mailroom: Mailroom | None = None) -> Flask:
 def assemble(house: House, mailroom: Mailroom | None = None) -> WSGI:
     """Webhooks in front, Flask behind."""
     mailroom = mailroom or Mailroom(house)
-    app = create_app(house, mailroom)
+    app = build_app(house, mailroom)
     webhooks = Webhooks(mailroom, house.registry, house.settings.max_body_bytes)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -77,11 +79,12 @@ def application() -> WSGI:
     return assemble(house)
 
 
-def create_cli_app() -> Flask:
-    """For `flask --app webapp:create_cli_app`."""
-    house = build_house()
+def create_app() -> Flask:
+    """For `flask --app webapp <command>`. On a machine where `make run` was used, the commands speak to what it ran."""
+    ran = Path(os.environ.get("VAR", "var")) / "run.env"
+    house = build_house(dotenv=ran if ran.exists() else Path(".env"))
     house.ring = worker.bell(house.settings.redis_url).ring
-    return create_app(house)
+    return build_app(house)
 
 
 def _errors(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""The admin CLI: `flask --app webapp:create_cli_app <command> [--json]`."""
+"""The admin CLI: `flask --app webapp <command> [--json]`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from integration.orders import Order, find_order
 from integration.outbox import Outbox
 from integration.stores import Chore, Connection, Store
 from integration.story import tell, why
+from integration.unknown import UnknownWord
 from integration.vault import Vault
 
 
@@ -191,6 +192,11 @@ def _ills(house: House) -> list[str]:
         unknown = session.scalar(select(func.count()).select_from(Outbox).where(Outbox.state == "unknown"))
         if unknown:
             ills.append(f"{unknown} messages have an unknown outcome and wait for evidence")
+        words = select(UnknownWord.adapter, UnknownWord.kind, UnknownWord.word, func.sum(UnknownWord.count))
+        for adapter, kind, word, times in session.execute(
+            words.group_by(UnknownWord.adapter, UnknownWord.kind, UnknownWord.word).order_by(func.sum(UnknownWord.count).desc()).limit(20)
+        ):
+            ills.append(f"{adapter} says “{word}” of a {kind}, which no table knows ({times} times)")
         failing = session.scalars(select(Chore).where(Chore.failures > 2)).all()
         ills += [f"store {c.store_id}: {c.name} failed {c.failures} times: {c.last_sentence}" for c in failing]
     return ills

@@ -15,6 +15,7 @@ from integration.house import House
 from integration.ingest import WebhookDelivery
 from integration.outbox import Outbox
 from integration.stores import Connection
+from integration.unknown import UnknownWord
 
 from .auth import house, mailroom
 
@@ -77,6 +78,12 @@ class _State(Collector):
                 select(func.min(WebhookDelivery.received_at)).where(WebhookDelivery.state == "received")
             )
             waiting = session.scalar(select(func.min(Outbox.due_at)).where(Outbox.state == "queued"))
+            words = GaugeMetricFamily(
+                "dastak_unknown_words", "Vendor words that no table knows", labels=["adapter", "kind"]
+            )
+            unknown = select(UnknownWord.adapter, UnknownWord.kind, func.sum(UnknownWord.count))
+            for adapter, kind, count in session.execute(unknown.group_by(UnknownWord.adapter, UnknownWord.kind)):
+                words.add_metric([adapter, kind], count)
             broken = session.scalar(select(func.count()).select_from(Connection).where(Connection.health == "broken"))
             now = session.now()
         age = GaugeMetricFamily("dastak_oldest_seconds", "Age of the oldest that waits", labels=["queue"])
@@ -90,6 +97,7 @@ class _State(Collector):
             deliveries,
             outbox,
             age,
+            words,
             GaugeMetricFamily("dastak_broken_connections", "Connections that need somebody", broken or 0),
             counted,
         ]

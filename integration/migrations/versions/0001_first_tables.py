@@ -104,6 +104,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "unknown_words",
+        sa.Column("id", db.Id, nullable=False),
+        sa.Column("store_id", db.Id, nullable=False),
+        sa.Column("adapter", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("word", sa.String(length=120), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("first_at", db.Instant(), nullable=False),
+        sa.Column("last_at", db.Instant(), nullable=False),
+        sa.ForeignKeyConstraint(["store_id"], ["stores.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("store_id", "adapter", "kind", "word", name="one_row_per_word"),
+    )
+    op.create_table(
         "webhook_deliveries",
         sa.Column("id", db.Id, nullable=False),
         sa.Column("store_id", db.Id, nullable=True),
