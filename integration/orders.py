@@ -376,7 +376,7 @@ def _orders() -> Any:
 def find_order(session: Session, reference: str) -> Order | None:
     """An order by what people call it (`#1001`, `1001`), by the store's id or by ours (`id:17`)."""
     reference = reference.strip()
-    if reference.startswith("id:") and reference[3:].isdigit():
+    if reference.startswith("id:") and reference[3:].isdecimal():
         return session.get(Order, int(reference[3:]))
     names = {reference, f"#{reference.lstrip('#')}", reference.lstrip("#")}
     return session.scalars(

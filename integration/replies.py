@@ -57,6 +57,28 @@ def meaning(said: str) -> str:
     return MEANINGS.get(normalised(said), "")
 
 
+_SPOKEN: dict[str, set[str]] = {}
+for _language in LANGUAGES:
+    for _phrases in wording(_language).phrases.values():
+        for _phrase in _phrases:
+            _SPOKEN.setdefault(normalised(_phrase), set()).add(_language)
+
+_SCRIPTS = {"DEVANAGARI": "hi", "ARABIC": "ur"}
+"""Of our languages, the one written in each script that only one of them uses."""
+
+
+def language_written(said: str) -> str | None:
+    """The language a customer writes, where its script or a phrase of one language only leaves no doubt."""
+    spoken = _SPOKEN.get(normalised(said), set())
+    if len(spoken) == 1:
+        return next(iter(spoken))
+    letters = [unicodedata.name(c, "").split(" ")[0] for c in said if c.isalpha()]
+    for script, language in _SCRIPTS.items():
+        if letters and letters.count(script) > len(letters) / 2:
+            return language
+    return None
+
+
 # -- outcomes ------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +172,8 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
     if found := _PAYLOAD.fullmatch(message.payload):
         _tapped(session, desk, settled, message, contact, found[1], int(found[2]), found[3])
         return
+    if message.kind == "text":
+        contact.language = language_written(message.text) or contact.language
     said = meaning(message.text) if message.kind in ("text", "button") else ""
     if said in ("stop", "start"):
         _opt(session, desk, message, contact, said)

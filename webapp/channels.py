@@ -167,7 +167,7 @@ def _show(status: int = 200, **values: Any) -> Any:
             session.scalars(select(Template).where(Template.connection_id == connection.id)).all() if connection else []
         )
         test = None
-        if request.args.get("test", "").isdigit():
+        if request.args.get("test", "").isdecimal():
             test = session.get(Touchpoint, int(request.args["test"]))
         table = [
             (

@@ -84,7 +84,7 @@ def _policy(policy: Policy, form: Any) -> Policy:
 
 
 def _whole(raw: str, least: int, most: int, what: str) -> int:
-    if not raw.strip().isdigit() or not least <= int(raw) <= most:
+    if not raw.strip().isdecimal() or not least <= int(raw) <= most:
         raise ValueError(f"{what}: give a whole number from {least} to {most}.")
     return int(raw)
 

@@ -58,7 +58,7 @@ def listing() -> Any:
                     func.lower(Order.customer_name).contains(search.lower(), autoescape=True),
                 )
             )
-        if before.isdigit() and len(before) < 19:
+        if before.isdecimal() and len(before) < 19:
             query = query.where(Order.id < int(before))
         rows = session.scalars(query).all()
         counts = dict(session.execute(select(Order.confirmation, func.count()).group_by(Order.confirmation)).all())

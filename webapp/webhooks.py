@@ -57,10 +57,10 @@ class Webhooks:
     def _read(self, environ: dict[str, Any]) -> bytes | None:
         """The raw body, or None when it is too large; a declared size is believed only when it is too large."""
         declared = environ.get("CONTENT_LENGTH") or ""
-        if declared.isdigit() and int(declared) > self._limit:
+        if declared.isdecimal() and int(declared) > self._limit:
             return None
         stream = environ["wsgi.input"]
-        want = int(declared) if declared.isdigit() else self._limit + 1
+        want = int(declared) if declared.isdecimal() else self._limit + 1
         body: bytes = stream.read(want)
         return body if len(body) <= self._limit else None
 

@@ -249,7 +249,7 @@ class WhatsApp:
         raise _fault(response, answer, sent=True)
 
     def failure(self, code: str) -> Failure:
-        if code.isdigit() and 200 <= int(code) <= 299:
+        if code.isdecimal() and 200 <= int(code) <= 299:
             return FAILURES["10"]
         return FAILURES.get(code, UNLISTED)
 
@@ -503,7 +503,7 @@ def _fault(response: httpx.Response, answer: Any, *, sent: bool) -> Exception:
             )
         return OutcomeUnknown(f"WhatsApp's answer could not be read (HTTP {response.status_code})")
     code = str(error.get("code", ""))
-    failure = FAILURES["10"] if code.isdigit() and 200 <= int(code) <= 299 else FAILURES.get(code, UNLISTED)
+    failure = FAILURES["10"] if code.isdecimal() and 200 <= int(code) <= 299 else FAILURES.get(code, UNLISTED)
     if failure.action == _BROKEN:
         return ConfigurationError(failure.sentence)
     if failure.action in ("retry", "slow_down"):
@@ -599,7 +599,7 @@ def _person(contact: Mapping[str, Any]) -> Person:
 def _who(wa_id: Any, user_id: Any, name: str = "") -> Person:
     """A username-only customer has no wa_id at all. Ids are opaque: a user id is never split or stripped to digits."""
     digits = str(wa_id or "")
-    phone = f"+{digits}" if digits.isdigit() and 6 <= len(digits) <= 15 else None
+    phone = f"+{digits}" if digits.isdecimal() and 6 <= len(digits) <= 15 else None
     return Person(
         phone=phone, user_id=str(user_id)[:160] if user_id else None, channel_id=digits[:40] or None, name=name
     )
@@ -793,7 +793,7 @@ def _account_fact(value: dict[str, Any], at: datetime) -> Fact:
 
 def _time(raw: Any) -> datetime | None:
     digits = str(raw or "")
-    return datetime.fromtimestamp(int(digits), UTC) if digits.isdigit() and len(digits) <= 10 else None
+    return datetime.fromtimestamp(int(digits), UTC) if digits.isdecimal() and len(digits) <= 10 else None
 
 
 def _need_time(raw: Any) -> datetime:

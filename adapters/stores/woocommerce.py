@@ -386,7 +386,7 @@ def _answer(response: requests.Response, *, wrote: bool) -> Any:
 
 def _retry_after(response: requests.Response) -> float | None:
     raw = response.headers.get("retry-after", "")
-    return min(float(raw), 3600.0) if raw.isdigit() else None
+    return min(float(raw), 3600.0) if raw.isdecimal() else None
 
 
 def _target_status(change: StoreChange) -> str:
@@ -501,7 +501,7 @@ def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
 
 def _shipped_at(raw: dict[str, Any]) -> datetime | None:
     seconds = str(raw.get("date_shipped") or "")
-    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdigit() and len(seconds) <= 10 else None
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() and len(seconds) <= 10 else None
 
 
 def _consents(body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

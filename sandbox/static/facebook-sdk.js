@@ -16,7 +16,12 @@
         if (event.origin !== SANDBOX || !event.data?.facebookSandbox) return;
         finish({ authResponse: { code: event.data.code }, status: "connected" });
       };
-      const gone = setInterval(() => opened?.closed && finish({ authResponse: null, status: "unknown" }), 400);
+      // What the window said last may arrive after it is seen closed.
+      let closed = 0;
+      const gone = setInterval(() => {
+        closed += opened?.closed ? 1 : 0;
+        if (closed > 4) finish({ authResponse: null, status: "unknown" });
+      }, 400);
       const finish = (answer) => {
         clearInterval(gone);
         removeEventListener("message", hear);
