@@ -1,0 +1,290 @@
+"""Every page in a real browser, on a desk and on a phone: it fits, says nothing to the console, and works by keyboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import select
+
+from integration.orders import Order
+from integration.outbox import Outbox
+
+from .conftest import build, settings_for
+from .world import World
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: install the package `chromium`, or name one in CHROMIUM"
+)
+
+WIDTHS = (1280, 360)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        )
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page whose console is read. `silent()` fails with whatever it said."""
+
+    def __init__(self, browser: Browser, width: int, **context: Any) -> None:
+        self._context = browser.new_context(viewport={"width": width, "height": 800}, **context)
+        self.said: list[str] = []
+        self._context.on("console", lambda m: self.said.append(m.text) if m.type in ("error", "warning") else None)
+        self._context.on("weberror", lambda fault: self.said.append(str(fault.error)))
+        self.page: Page = self._context.new_page()
+
+    def silent(self) -> None:
+        assert self.said == []
+
+    def close(self) -> None:
+        self._context.close()
+
+
+@pytest.fixture(params=WIDTHS)
+def watched(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Watched]:
+    here = Watched(chromium, request.param)
+    yield here
+    here.close()
+
+
+@pytest.fixture
+def desk(chromium: Browser) -> Iterator[Watched]:
+    here = Watched(chromium, 1280)
+    yield here
+    here.close()
+
+
+@pytest.fixture(scope="module")
+def peopled(lite_world: World) -> World:
+    """A world with something on every page: answers, a cancellation, an Urdu customer, an order that waits."""
+    for store in ("shopify", "woocommerce"):
+        lite_world.place(store).phone.tap("Confirm")
+        cancelled = lite_world.place(store)
+        cancelled.phone.tap("Cancel")
+        cancelled.phone.tap("Found it cheaper")
+        lite_world.place(store, "prepaid", customer={"locale": "ur", "name": "عائشہ خان"})
+        lite_world.place(store).phone.write("where is my parcel?")
+    return lite_world
+
+
+def _sign_in(page: Page, world: World) -> None:
+    """The merchant of the WooCommerce store connects it again, which signs them in."""
+    page.goto(f"{world.app_url}/install/woocommerce")
+    page.get_by_label("Your store's address").first.fill(f"{world.sandbox.url}/woo")
+    page.get_by_role("button", name="Continue to my store").click()
+    page.get_by_role("button", name=re.compile("log in", re.IGNORECASE)).click()
+    page.get_by_role("button", name="Approve").click()
+    page.wait_for_url(f"{world.app_url}/app/**")
+
+
+def _fits(page: Page) -> None:
+    """Nothing sticks out sideways, the page has one name and one main part, and everything has a label."""
+    width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1], f"{page.url} is {width[0]} wide on a screen of {width[1]}"
+    assert page.title()
+    assert page.locator("main").count() == 1
+    unnamed = page.evaluate(
+        """[...document.querySelectorAll('input:not([type=hidden]), select, button, a[href]')].filter(e =>
+             !(e.labels?.length || e.textContent.trim() || e.ariaLabel || e.title)).map(e => e.outerHTML)"""
+    )
+    assert unnamed == []
+    assert page.locator("img:not([alt])").count() == 0
+
+
+# -- every page, both widths -----------------------------------------------------------------------------------------
+
+
+def test_the_pages_of_a_merchant_fit_and_are_silent(peopled: World, watched: Watched) -> None:
+    page, url = watched.page, peopled.app_url
+    page.goto(url)
+    _fits(page)
+    _sign_in(page, peopled)
+    with peopled.looking("woocommerce") as session:
+        orders = session.scalars(select(Order.id).order_by(Order.id)).all()
+    for path in (
+        "/app/", "/app/orders", "/app/orders?view=awaiting", "/app/orders?q=nobody", "/app/whatsapp", "/app/journeys",
+        *(f"/app/journeys?language={code}" for code in ("en", "ur-Latn", "ur", "hi", "es", "pt")),
+        *(f"/app/orders/{order}" for order in orders), "/install/woocommerce",
+    ):  # fmt: skip
+        assert page.goto(f"{url}{path}").status == 200, path
+        page.evaluate("document.querySelectorAll('details').forEach(closed => { closed.open = true })")
+        _fits(page)
+    watched.silent()
+
+
+def test_the_sandboxs_own_pages_fit_and_are_silent(peopled: World, watched: Watched) -> None:
+    page, url = watched.page, peopled.sandbox.url
+    for path in (
+        "/", "/shopify/admin/store/dastak-demo", "/woo/wp-admin/",
+        "/facebook/signup?app_id=sandbox-app&config_id=sandbox-signup",
+    ):  # fmt: skip
+        assert page.goto(f"{url}{path}").ok, path
+        _fits(page)
+    watched.silent()
+
+
+def test_a_page_that_is_not_there_says_where_to_go(peopled: World, watched: Watched) -> None:
+    _sign_in(watched.page, peopled)
+    for path in ("/app/orders/99999", "/app/nothing", "/nowhere"):
+        assert watched.page.goto(f"{peopled.app_url}{path}").status == 404
+        _fits(watched.page)
+        expect(watched.page.get_by_role("link", name="Back to the start")).to_be_visible()
+
+
+@pytest.mark.parametrize("query", ["before=²", "before=-1", "before=99999999999999999999", "view=<b>", "q=%00%ff", "q=%"])
+def test_nonsense_in_an_address_is_no_crash(peopled: World, desk: Watched, query: str) -> None:
+    _sign_in(desk.page, peopled)
+    assert desk.page.goto(f"{peopled.app_url}/app/orders?{query}").status == 200
+
+
+# -- inside Shopify's admin ------------------------------------------------------------------------------------------
+
+
+def test_the_app_lives_in_the_admins_frame_without_cookies(peopled: World, watched: Watched) -> None:
+    page = watched.page
+    page.goto(f"{peopled.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Lahore Lawn")).to_be_visible()
+    expect(frame.get_by_role("navigation", name="Main")).to_be_hidden()  # the admin's own navigation shows it
+    page.get_by_role("link", name="Orders").last.click()
+    expect(frame.get_by_role("heading", name="Orders")).to_be_visible()
+    frame.locator("a.rowlink").first.click()
+    expect(frame.get_by_role("heading", name="What happened")).to_be_visible()
+    inner = next(f for f in page.frames if f.url.startswith(peopled.app_url))
+    assert inner.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not [c for c in page.context.cookies() if c["name"] == "dastak"]
+    watched.silent()
+
+
+def test_a_switch_works_in_the_frame(peopled: World, desk: Watched) -> None:
+    page = desk.page
+    page.goto(f"{peopled.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="Lahore Lawn")).to_be_visible()
+    page.get_by_role("link", name="Journeys").click()
+    switch = frame.locator("#order_confirmation").get_by_role("switch")
+    for state in ("false", "true"):
+        switch.click()
+        expect(switch).to_have_attribute("aria-checked", state)
+    desk.silent()
+
+
+def test_the_local_style_carries_the_page_when_the_cdn_is_away(
+    chromium: Browser, fresh_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    away = "http://127.0.0.1:9/polaris.js"
+    with World.begin(fresh_url("sqlite"), tmp_path, settings_for, build, SHOPIFY_POLARIS_URL=away) as world:
+        world.install()
+        here = Watched(chromium, 1280)
+        here.page.goto(f"{world.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
+        frame = here.page.frame_locator("iframe")
+        expect(frame.get_by_role("heading", name="Lahore Lawn")).to_be_visible()
+        card = frame.locator(".card").first.evaluate("e => getComputedStyle(e).borderRadius")
+        assert card != "0px"
+        assert {text.split(" ")[0] for text in here.said} <= {"Failed"}, here.said  # the script itself, nothing else
+        here.close()
+
+
+def test_a_number_is_connected_in_facebooks_window(peopled: World, desk: Watched) -> None:
+    page = desk.page
+    _sign_in(page, peopled)
+    page.goto(f"{peopled.app_url}/app/whatsapp")
+    with page.expect_popup() as opening:
+        page.get_by_role("button", name="Continue with Facebook").click()
+    window = opening.value
+    window.get_by_label("A new number").check()
+    window.get_by_label("Business").fill("Quetta Quilts")
+    window.get_by_label("Phone").fill("+92 81 1111 0004")
+    window.get_by_role("button", name="Share this number").click()
+    expect(page.get_by_text("Your number is connected.")).to_be_visible()
+    expect(page.get_by_text("Quetta Quilts")).to_be_visible()
+    desk.silent()
+
+
+# -- people ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_places_an_order_sees_the_phone_taps_and_sees_the_order_change(
+    peopled: World, watched: Watched
+) -> None:
+    """The whole demonstration, by clicks only; the work that workers would do is done between them."""
+    page = watched.page
+    page.goto(peopled.sandbox.url)
+    phone = watched.page.viewport_size["width"] < 700
+
+    def tab(name: str) -> None:
+        if phone:
+            page.get_by_role("tab", name=re.compile(name)).or_(page.get_by_role("link", name=re.compile(name))).or_(
+                page.get_by_role("button", name=re.compile(f"^{name}"))
+            ).first.click()
+
+    page.get_by_role("button", name="Place order").click()
+    peopled.settle()
+    tab("Phones")
+    confirm = page.get_by_role("button", name="Confirm", exact=True).last
+    expect(confirm).to_be_visible()
+    confirm.click()
+    expect(page.locator(".bubble, .message").filter(has_text="Confirm").last).to_be_visible()
+    peopled.settle()
+    tab("Orders")
+    expect(page.get_by_text("dastak-confirmed").first).to_be_visible()
+    watched.silent()
+
+
+def test_everything_is_reached_by_keyboard(peopled: World, desk: Watched) -> None:
+    page = desk.page
+    _sign_in(page, peopled)
+    page.goto(f"{peopled.app_url}/app/orders")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    first = page.locator("a.rowlink").first
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if first.evaluate("e => e === document.activeElement"):
+            break
+    expect(first).to_be_focused()
+    assert first.evaluate("e => getComputedStyle(e).outlineStyle") != "none"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="What happened")).to_be_visible()
+
+
+def test_urdu_is_set_from_the_right_and_keeps_its_numbers(peopled: World, desk: Watched) -> None:
+    page = desk.page
+    _sign_in(page, peopled)
+    page.goto(f"{peopled.app_url}/app/journeys?language=ur")
+    bubble = page.locator(".bubble").first
+    assert bubble.get_attribute("dir") == "rtl"
+    assert "\u2068#1001\u2069" in bubble.inner_text()
+
+
+def test_a_hostile_name_stays_a_name(peopled: World, desk: Watched) -> None:
+    placed = peopled.place("woocommerce", customer={"name": "<img src=x onerror=alert(1)> \u202eevil"})
+    page = desk.page
+    _sign_in(page, peopled)
+    with peopled.looking("woocommerce") as session:
+        order = session.scalars(select(Order).where(Order.external_id == placed.order_id)).one()
+        assert session.scalars(select(Outbox).where(Outbox.order_id == order.id)).all()
+    page.on("dialog", lambda dialog: pytest.fail("a script of the customer's ran"))
+    page.goto(f"{peopled.app_url}/app/orders/{order.id}")
+    assert page.locator("img[src=x]").count() == 0
+    expect(page.get_by_text("<img src=x").first).to_be_visible()
+    desk.silent()
