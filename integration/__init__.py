@@ -33,6 +33,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     replies     what a customer's answer does
     privacy     export, erase
     groupcommit one commit shared by concurrent requests
+    unknown     UnknownWord: what vendors said that no table knows, counted
     ingest      WebhookDelivery: receive, process, replay, sweep
     story       an order's whole story, for pages and `flask why`
     upkeep      chores on a schedule: reconciliation, webhook repair, template sync

@@ -195,15 +195,17 @@ def channel_ready(case: Case) -> Look:
 
 
 def template_ready(case: Case) -> Look:
-    """Inside the service window no template is needed; outside, one that is approved and of the class we claim."""
+    """Inside the service window no template is needed; outside, one that is approved and of the class we claim. A
+    number connected a moment ago, whose templates nobody has read yet, is waited for.
+    """
     if case.asked.free_only:
         return passed("it needs no template")
     if case.window_open:
         return passed("the customer wrote within a day, so no template is needed")
     template = case.candidate
-    if template is None:
+    if template is None and case.templates:
         return skip("template_missing")
-    if template.status in ("missing", "pending"):
+    if template is None or template.status in ("missing", "pending"):
         return defer("template_pending", case.now + timedelta(minutes=5))
     if template.status != "approved":
         return skip("template_rejected", f"WhatsApp has the template as {template.status}")

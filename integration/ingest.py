@@ -515,10 +515,10 @@ def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjec
         template.reason = fact.reason[:300] or template.reason
         template.changed_at = fact.occurred_at
         if fact.status == "approved":
-            _hurry_waiting(work.session)
+            hurry_waiting(work.session)
 
 
-def _hurry_waiting(session: Session) -> None:
+def hurry_waiting(session: Session) -> None:
     """A template was approved: whoever waited for one need not wait longer."""
     waiting = select(Touchpoint.id).where(Touchpoint.reason == "template_pending", Touchpoint.state == "queued")
     session.execute(

@@ -130,6 +130,8 @@ class Outbox(Tenant, Base):
     attempted_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     leased_until: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """Machine time: until when a send in flight, or the wait for evidence, is given."""
+    unknown_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When it was last in doubt whether the channel took it; kept when that is settled."""
     error_code: Mapped[str] = mapped_column(String(24), default="")
     sentence: Mapped[str] = mapped_column(Text, default="")
     settled_by: Mapped[str] = mapped_column(String(24), default="")
@@ -548,7 +550,7 @@ def _to_unknown(house: House, row: Outbox, why: str) -> None:
         row.state, row.leased_until, row.sentence = "queued", None, why
         row.due_at = house.clock.now() + timedelta(seconds=_backoff(row.attempts))
         return
-    row.state, row.sentence = "unknown", why
+    row.state, row.sentence, row.unknown_at = "unknown", why, house.clock.now()
     row.leased_until = house.clock.machine() + timedelta(seconds=house.settings.evidence_wait)
     if row.touchpoint is not None:
         row.touchpoint.state, row.touchpoint.sentence = (
@@ -681,7 +683,8 @@ def apply_message_status(
         return
     apply_status(session, fact, message)
     if row is not None and row.state != "sent" and (row.state != "failed" or row.settled_by == "rule"):
-        row.settle("sent", session.now(), by="status")
+        doubt = "its outcome was in doubt until the channel reported it" if row.unknown_at is not None else ""
+        row.settle("sent", session.now(), by="status", sentence=doubt)
 
 
 def _failed_later(

@@ -243,7 +243,8 @@ def _carry_out(
     if outcome.tell:
         message.conversation.call_for_person(f"the customer {outcome.tell} ({order.name})", at)
     if outcome.reply and not _answered_already(session, order, message, outcome):
-        answer(session, desk, message, outcome.reply, order=order, because=f"of the customer’s answer: {outcome.name.replace('_', ' ')}")
+        because = f"of the customer’s answer: {outcome.name.replace('_', ' ')}"
+        answer(session, desk, message, outcome.reply, order=order, because=because)
 
 
 def _answered_already(session: Session, order: Order, message: Message, outcome: Outcome) -> bool:

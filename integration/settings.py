@@ -165,6 +165,12 @@ def database_url(env: Mapping[str, str] | None = None, dotenv: Path | None = Non
     return str(_read(next(setting for setting in CORE if setting.name == "DATABASE_URL"), given, []))
 
 
+def dotenv_path() -> Path:
+    """What `make run` last ran with, where it was used; else `.env`."""
+    path = Path(os.environ.get("VAR", "var")) / "run.env"
+    return path if path.exists() else Path(".env")
+
+
 def _read(setting: Setting, given: Mapping[str, str], faults: list[str]) -> Any:
     raw = given.get(setting.name)
     if raw is None or (not raw.strip() and (setting.parse is not str or setting.default is None)):

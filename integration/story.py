@@ -128,7 +128,8 @@ def summary(order: Order) -> str:
 
 def _placed(order: Order) -> Moment:
     how = order.gateway or ("cash on delivery" if order.is_cod else "payment method not named")
-    return Moment(order.placed_at, "order", f"Order {order.name} placed", f"{order.money.shown('en')}, {how}", seen=order.seen_at)
+    terms = f"{order.money.shown('en')}, {how}"
+    return Moment(order.placed_at, "order", f"Order {order.name} placed", terms, seen=order.seen_at)
 
 
 def _transitions(session: Session, order: Order) -> list[Moment]:
@@ -222,7 +223,7 @@ def _touchpoint(touch: Touchpoint, message: Message | None, due: datetime) -> Mo
         at,
         "message",
         label,
-        f"{status}, {form}, {because}".rstrip(", "),
+        ", ".join(filter(None, (status, form, because, touch.sentence))),
         "good" if status in ("delivered", "read") else "",
         words,
         choices,

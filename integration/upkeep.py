@@ -54,7 +54,7 @@ def run(house: House, store_id: int) -> None:
         privacy.meet_requests(session)
         active = session.get_one(Store, store_id).active
     while (claimed := _claim(house, store_id)) is not None:
-        chore_id, name, connection_id = claimed
+        chore_id, name, connection_id, was_due = claimed
         failed, sentence = False, ""
         if active or name == "prune":
             try:
@@ -64,10 +64,10 @@ def run(house: House, store_id: int) -> None:
                 _note_broken(house, store_id, connection_id, name, str(fault))
             except (TransientError, OutcomeUnknown) as fault:
                 failed, sentence = True, str(fault)
-        _put_back(house, store_id, chore_id, failed, sentence)
+        _put_back(house, store_id, chore_id, was_due, failed, sentence)
 
 
-def _claim(house: House, store_id: int) -> tuple[int, str, int] | None:
+def _claim(house: House, store_id: int) -> tuple[int, str, int, datetime] | None:
     machine = house.clock.machine()
     with house.db.lane(store_id) as session:
         free = or_(Chore.leased_until.is_(None), Chore.leased_until < machine)
@@ -77,10 +77,11 @@ def _claim(house: House, store_id: int) -> tuple[int, str, int] | None:
         if chore is None:
             return None
         chore.leased_until = machine + _LEASE
-        return chore.id, chore.name, chore.connection_id
+        return chore.id, chore.name, chore.connection_id, chore.due_at
 
 
-def _put_back(house: House, store_id: int, chore_id: int, failed: bool, sentence: str) -> None:
+def _put_back(house: House, store_id: int, chore_id: int, was_due: datetime, failed: bool, sentence: str) -> None:
+    """Done until next time, unless somebody hurried it while it ran: then it is due again at once."""
     with house.db.lane(store_id) as session:
         chore = session.get(Chore, chore_id)
         if chore is None:
@@ -89,7 +90,10 @@ def _put_back(house: House, store_id: int, chore_id: int, failed: bool, sentence
         chore.leased_until, chore.last_run_at, chore.last_sentence = None, now, sentence[:500]
         chore.failures = chore.failures + 1 if failed else 0
         every = EVERY.get(chore.name, timedelta(hours=1))
-        chore.due_at = now + (min(timedelta(minutes=1) * 2 ** min(chore.failures - 1, 6), every) if failed else every)
+        if failed:
+            every = min(timedelta(minutes=1) * 2 ** min(chore.failures - 1, 6), every)
+        if chore.due_at == was_due:
+            chore.due_at = now + every
 
 
 def _note_broken(house: House, store_id: int, connection_id: int, name: str, sentence: str) -> None:
@@ -217,6 +221,8 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
     with house.db.read(store_id) as session:
         connection = session.get_one(Connection, connection_id)
         adapter = house.registry.get(connection.room, connection.adapter)
+    with house.db.lane(store_id) as session:
+        heard = _lay_out(session, connection_id, adapter)
     asked_at = house.clock.now()
     held = {(seen.name, seen.language): seen for seen in adapter.fetch_templates(account)}
     submitted, refused = 0, ""
@@ -234,29 +240,25 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
                 )
                 refused = str(fault)
     with house.db.lane(store_id) as session:
-        _keep_templates(session, connection_id, adapter, held, asked_at)
+        if _keep_templates(session, connection_id, held, heard, asked_at):
+            ingest.hurry_waiting(session)
         session.bells.add("deliver")
     house.ring("deliver", store_id)
     return f"{submitted} templates submitted" + (f"; one was refused: {refused}" if refused else "")
 
 
-def _keep_templates(
-    session: Session,
-    connection_id: int,
-    adapter: object,
-    held: dict[tuple[str, str], TemplateSeen],
-    asked_at: datetime,
-) -> None:
-    """Remember what was read, as of when it was asked for: news that came meanwhile is newer."""
+def _lay_out(session: Session, connection_id: int, adapter: object) -> dict[int, datetime | None]:
+    """A row for every starter template before any is submitted: a verdict may come while we still submit the others.
+    Returns when each was last heard of.
+    """
     known = {
         (t.name, t.code): t for t in session.scalars(select(Template).where(Template.connection_id == connection_id))
     }
     for key, (_, wanted) in TEMPLATES.items():
         for language in LANGUAGES:
             name, code = template_name(key, language), adapter.language_code(language)  # type: ignore[attr-defined]
-            template = known.get((name, code))
-            if template is None:
-                template = Template(
+            if (name, code) not in known:
+                known[name, code] = Template(
                     store_id=session.store_id,
                     connection_id=connection_id,
                     key=key,
@@ -265,12 +267,31 @@ def _keep_templates(
                     code=code,
                     wanted=wanted,
                 )
-                session.add(template)
-            told_since = template.changed_at is not None and template.changed_at > asked_at
-            if (seen := held.get((name, code))) is not None and not told_since:
-                template.vendor_id, template.status = seen.vendor_id, seen.status
-                template.category, template.quality = seen.category, seen.quality
-                template.reason, template.changed_at = seen.reason[:300], asked_at
+                session.add(known[name, code])
+    session.flush()
+    return {template.id: template.changed_at for template in known.values()}
+
+
+def _keep_templates(
+    session: Session,
+    connection_id: int,
+    held: dict[tuple[str, str], TemplateSeen],
+    heard: dict[int, datetime | None],
+    asked_at: datetime,
+) -> bool:
+    """Remember what was read, but of templates that there was news of meanwhile: news is newer. True when one has
+    become approved.
+    """
+    approved = False
+    for template in session.scalars(select(Template).where(Template.connection_id == connection_id)):
+        seen = held.get((template.name, template.code))
+        if seen is None or template.id not in heard or template.changed_at != heard[template.id]:
+            continue
+        approved |= seen.status == "approved" != template.status
+        template.vendor_id, template.status = seen.vendor_id, seen.status
+        template.category, template.quality = seen.category, seen.quality
+        template.reason, template.changed_at = seen.reason[:300], asked_at
+    return approved
 
 
 def profile(house: House, store_id: int, connection_id: int) -> str:

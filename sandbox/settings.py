@@ -65,8 +65,9 @@ class Settings:
         try:
             port = int(env.get("SANDBOX_PORT") or cls.port)
             seed = int(env["SANDBOX_SEED"]) if env.get("SANDBOX_SEED") else None
+            first_retry = float(env.get("SANDBOX_FIRST_RETRY") or 1.0)
         except ValueError as error:
-            raise SystemExit(f"SANDBOX_PORT and SANDBOX_SEED must be whole numbers: {error}") from None
+            raise SystemExit(f"SANDBOX_PORT, SANDBOX_SEED and SANDBOX_FIRST_RETRY must be numbers: {error}") from None
         return cls(
             port=port,
             app_url=(env.get("APP_URL") or cls.app_url).rstrip("/"),
@@ -79,4 +80,6 @@ class Settings:
             clock_file=Path(env["CLOCK_FILE"]) if env.get("CLOCK_FILE") else None,
             data=Path(env["SANDBOX_DATA"]) if env.get("SANDBOX_DATA") else None,
             seed=seed,
+            shopify_first_retry=first_retry,
+            whatsapp_first_retry=first_retry,
         )

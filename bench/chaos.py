@@ -1,0 +1,518 @@
+"""Two thousand orders while everything fails; then the ledger.
+
+    python -m bench.chaos                        both databases, one seed (`make chaos`)
+    python -m bench.chaos --seeds 1 2 3          several runs in a row
+    python -m bench.chaos --engine sqlite --orders 300
+
+Before any trouble one order of each kind is played through in each store. What those phones showed and what those
+stores kept is the standard: after the trouble every order must have brought the same messages, once each, and left
+the same marks in its store. So nothing here repeats what the journeys say.
+
+The trouble: web, workers and clock end by SIGKILL, at labelled points between two commits and at random; Redis is
+flushed, stopped and killed; the fake Graph API throttles, fails, answers rubbish, and takes messages without ever
+saying so; webhooks come twice and in the wrong order; the stores' APIs fail now and then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import func, select
+
+import run
+from integration.house import House
+from integration.ingest import WebhookDelivery
+from integration.orders import Order
+from integration.outbox import Outbox
+
+from .stage import ENGINES, Stage
+from .system import STORES, System, World, running, until
+
+FIRST_RETRY, EVIDENCE_WAIT, SEND_LEASE = 0.25, 25, 10
+"""Seconds, all shorter than in life so that a run takes minutes. With such a first retry the fake Graph API pauses at
+most 7.5 s between two attempts to deliver a webhook, so three of them fit into the wait for evidence.
+"""
+
+CHECKPOINTS = {
+    "receive.before_commit": 0.002, "receive.after_commit": 0.002, "process.before_commit": 0.02,
+    "process.after_commit": 0.02, "advance.after_commit": 0.03, "deliver.after_claim": 0.02,
+    "deliver.after_send": 0.004, "deliver.before_record": 0.02, "deliver.after_record": 0.02,
+    "writeback.after_call": 0.01,
+}  # fmt: skip
+
+FAULTS = (
+    ("whatsapp.api", "throttle_429", 0.03), ("whatsapp.api", "error_500", 0.03), ("whatsapp.api", "garbage", 0.01),
+    ("whatsapp.api", "timeout_after_accept", 0.006), ("whatsapp.webhooks", "duplicate", 0.1),
+    ("whatsapp.webhooks", "reorder", 0.1), ("whatsapp.webhooks", "delay", 0.02),
+    ("shopify.webhooks", "duplicate", 0.1), ("shopify.webhooks", "reorder", 0.1), ("shopify.api", "error_500", 0.02),
+    ("shopify.api", "throttle_429", 0.02), ("shopify.api", "timeout_after_accept", 0.003),
+    ("woocommerce.webhooks", "duplicate", 0.1), ("woocommerce.webhooks", "reorder", 0.1),
+    ("woocommerce.webhooks", "drop", 0.02), ("woocommerce.api", "error_500", 0.02),
+    ("woocommerce.api", "timeout_after_accept", 0.003),
+)  # fmt: skip
+"""What the fake vendors do wrong, and how often. WhatsApp never drops a webhook for good: it repeats them for days."""
+
+FATES = {"confirms": 0.5, "cancels": 0.15, "is silent": 0.2, "has paid": 0.15}
+"""What the customer does, and the share of customers."""
+
+TAPS: dict[str, tuple[int, ...]] = {"confirms": (0,), "cancels": (1, 2), "is silent": (), "has paid": ()}
+"""Which button or row of each question they tap, by position: Confirm, or Cancel and then the third reason."""
+
+
+# -- customers -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Customer:
+    """One order and whoever placed it."""
+
+    store: str
+    fate: str
+    phone: str
+    order_id: str = ""
+    name: str = ""
+    tapped: list[str] = field(default_factory=list)
+
+
+class Crowd:
+    """All customers of a run: they buy, and tap what their fate says when the phone shows it."""
+
+    def __init__(self, world: World, dice: random.Random, prefix: int) -> None:
+        self._world, self._dice = world, dice
+        self._prefix = prefix
+        self.customers: list[Customer] = []
+
+    def invite(self, store: str, fate: str) -> Customer:
+        one = Customer(store, fate, f"+92300{self._prefix:02d}{len(self.customers):05d}")
+        self.customers.append(one)
+        return one
+
+    def invite_many(self, count: int) -> None:
+        fates = self._dice.choices(list(FATES), list(FATES.values()), k=count)
+        for number, fate in enumerate(fates):
+            self.invite(STORES[number % len(STORES)], fate)
+
+    def buy(self, one: Customer) -> None:
+        placed = self._world.ask(
+            "POST",
+            "orders",
+            {
+                "store": one.store,
+                "payment": "prepaid" if one.fate == "has paid" else "cod",
+                "customer": {"name": "Ayesha Khan", "phone": one.phone, "city": "Lahore", "locale": "en"},
+                "items": [{"sku": "KHS-01", "quantity": 2}],
+            },
+        )
+        one.order_id, one.name = placed["order_id"], placed["name"]
+
+    def look(self) -> None:
+        """Everybody glances at the phone once and taps what is to be tapped."""
+        shown = self._world.phones()
+        for one in self.customers:
+            last = (shown.get(one.phone) or {}).get("last")
+            if not last or last["from"] != "business" or len(one.tapped) >= len(TAPS[one.fate]):
+                continue
+            choices = [*last["buttons"], *(last.get("list") or {}).get("rows", ())]
+            if choices and last["id"] not in one.tapped:
+                position = TAPS[one.fate][len(one.tapped)]
+                one.tapped.append(last["id"])
+                self._world.ask("POST", f"phones/{one.phone}/tap", {"message_id": last["id"], "button": position})
+
+    def transcript(self, one: Customer) -> list[str]:
+        """What the shop said to this customer, in order, without what differs between two orders."""
+        said = self._world.ask("GET", f"phones/{one.phone}")["messages"]
+        return [self._standard(one, m) for m in said if m["from"] == "business"]
+
+    @staticmethod
+    def _standard(one: Customer, message: dict[str, Any]) -> str:
+        words = re.sub(r"https?://\S+", "<link>", (message["text"] or "").replace(one.name, "<order>"))
+        return f"{message.get('template') or message['type']}: {' '.join(words.split())}"
+
+    def mark(self, one: Customer) -> dict[str, Any]:
+        """What the store keeps of it, without what differs between two orders."""
+        told = self._world.ask("GET", f"orders/{one.order_id}")
+        ours = {name: value for name, value in told["meta"].items() if "dastak" in name and not name.endswith("_at")}
+        return {
+            "status": told["status"],
+            "payment": told["payment_status"],
+            "tags": sorted(told["tags"]),
+            "meta": ours,
+            "notes": sorted(note["note"] for note in told["notes"] if not note["note"].startswith("Order status")),
+        }
+
+
+# -- trouble -------------------------------------------------------------------------------------------------------
+
+
+class Hardened(run.Supervisor):
+    """The supervisor of `make run`, which can also be told to arm its processes and to leave one lying for a while."""
+
+    def __init__(self, env: dict[str, str], logs: Path) -> None:
+        super().__init__(env, logs)
+        self._lock = threading.RLock()
+        self._lying: dict[str, float] = {}
+        self.restarts: Counter[str] = Counter()
+
+    def arm(self, spec: str) -> None:
+        """From now on processes start with these checkpoints; those that run are ended for it."""
+        with self._lock:
+            self._env["CHAOS"] = spec
+            for name in self.names():
+                if name not in ("redis", "sandbox"):
+                    self.kill(name)
+
+    def kill(self, name: str, lie: float = 0.0) -> None:
+        """SIGKILL to a process and its children; it is not started again for so many seconds."""
+        with self._lock:
+            self._lying[name] = time.monotonic() + lie
+            process = self.running(name)
+            for number in (*_children(process.pid), process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            process.wait()
+
+    def mend(self) -> list[str]:
+        with self._lock:
+            mended = []
+            for name in list(self.names()):
+                gone = self.running(name).poll() is not None
+                if gone and time.monotonic() > max(self._lying.get(name, 0.0), self._started[name] + 0.3):
+                    self.start(name, self._commands[name])
+                    self.restarts[name] += 1
+                    mended.append(name)
+            return mended
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class Trouble:
+    """Makes it, by the seed, until told to stop."""
+
+    def __init__(self, system: System, supervisor: Hardened, dice: random.Random) -> None:
+        self._system, self._supervisor, self._dice = system, supervisor, dice
+        self.made: Counter[str] = Counter()
+        self._deeds: dict[Callable[[], None], int] = {
+            lambda: self._kill("worker1"): 3,
+            lambda: self._kill("worker2"): 3,
+            lambda: self._kill("web"): 2,
+            lambda: self._kill("clock"): 1,
+            self._flush: 2,
+            lambda: self._kill("redis"): 1,
+            lambda: self._kill("redis", lie=4.0): 1,
+        }
+
+    def begin(self) -> None:
+        self._supervisor.arm(",".join(f"{label}={chance}" for label, chance in CHECKPOINTS.items()))
+        for target, mode, rate in FAULTS:
+            self._system.world.ask("POST", "faults", {"target": target, "mode": mode, "rate": rate})
+
+    def strike(self) -> None:
+        self._dice.choices(list(self._deeds), list(self._deeds.values()))[0]()
+
+    def end(self) -> None:
+        self.made |= {
+            f"{f['target']} {f['mode']}": f["struck"] for f in self._system.world.ask("GET", "faults")["faults"]
+        }
+        self._system.world.ask("DELETE", "faults")
+        self._supervisor.arm("")
+
+    def _kill(self, name: str, lie: float = 0.0) -> None:
+        self.made[f"kill {name}" + (" for a while" if lie else "")] += 1
+        self._supervisor.kill(name, lie)
+
+    def _flush(self) -> None:
+        self.made["flush redis"] += 1
+        with contextlib.suppress(RedisError), contextlib.closing(Redis.from_url(self._system.redis_url)) as client:
+            client.flushall()
+
+
+@contextlib.contextmanager
+def repeating(what: Callable[[], None], pause: Callable[[], float]) -> Iterator[list[BaseException]]:
+    """Something done over and over beside the block. What it raised is raised when the block ends."""
+    ended, faults = threading.Event(), list[BaseException]()
+
+    def turn() -> None:
+        while not ended.wait(pause()):
+            try:
+                what()
+            except BaseException as fault:
+                faults.append(fault)
+                return
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        ended.set()
+        thread.join()
+    if faults:
+        raise faults[0]
+
+
+# -- a run ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Ledger:
+    """What the trouble left behind. Zero lost, doubled, wrong and unread is a pass."""
+
+    engine: str
+    seed: int
+    orders: int
+    messages: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """The store does not keep what it should, or a message says something else."""
+    unsettled: list[str] = field(default_factory=list)
+    deliveries: dict[str, int] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    """Every message whose outcome was in doubt, and what settled it."""
+    trouble: dict[str, int] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        bad = self.lost or self.doubled or self.wrong or self.unsettled
+        return not bad and not self.deliveries.get("failed") and not self.deliveries.get("received")
+
+
+def chaos(stage: Stage, engine: str, seed: int, orders: int) -> Ledger:
+    """One run. The ledger says whether it holds."""
+    began, dice = time.monotonic(), random.Random(seed)
+    ledger = Ledger(engine, seed, orders)
+    with running(
+        stage,
+        f"chaos-{engine}-{seed}",
+        engine=engine,
+        supervisor=Hardened,
+        SANDBOX_FIRST_RETRY=str(FIRST_RETRY),
+        EVIDENCE_WAIT=str(EVIDENCE_WAIT),
+        SEND_LEASE=str(SEND_LEASE),
+    ) as system:
+        supervisor = system.supervisor
+        assert isinstance(supervisor, Hardened)
+        with repeating(lambda: supervisor.mend() and None, lambda: 0.2):
+            house = stage.house(system.url)
+            try:
+                _play(system, supervisor, house, dice, ledger)
+            except RuntimeError:
+                for name in supervisor.names():
+                    print(f"    {name}: {supervisor.tail(name, 5)[-1500:]}")
+                raise
+            finally:
+                house.close()
+        ledger.restarts = dict(supervisor.restarts)
+    ledger.seconds = round(time.monotonic() - began, 1)
+    return ledger
+
+
+def _play(system: System, supervisor: Hardened, house: House, dice: random.Random, ledger: Ledger) -> None:
+    world = system.world
+    standard = Crowd(world, dice, 10)
+    for store in STORES:
+        for fate in FATES:
+            standard.buy(standard.invite(store, fate))
+    with repeating(standard.look, lambda: 0.3):
+        until(lambda: all(len(one.tapped) == len(TAPS[one.fate]) for one in standard.customers), "they have tapped")
+    _settle(world, house)
+    first = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
+
+    crowd, trouble = Crowd(world, dice, 11), Trouble(system, supervisor, dice)
+    crowd.invite_many(ledger.orders)
+    _say("trouble begins")
+    trouble.begin()
+    with repeating(trouble.strike, lambda: dice.uniform(3.0, 7.0)), repeating(crowd.look, lambda: 1.0):
+        _buy(crowd)
+        _say(f"{ledger.orders:,} orders are placed")
+        _advance(world, "6m")  # reconciliation comes due: WooCommerce tells a thing once and never again
+        until(lambda: _heard(world, crowd, first), "every customer has heard", 420)
+        _say("every customer has heard; four hours pass")
+        _advance(world, "4h")
+        silent = {key: count + 1 if key[1] == "is silent" else count for key, count in first.items()}
+        until(lambda: _heard(world, crowd, silent), "the silent are reminded", 240)
+    trouble.end()
+    _say("trouble ends; a day passes")
+    _settle(world, house)
+    for step in ("16h", "4h", "6m", "6m"):
+        _advance(world, step)
+        _settle(world, house)
+    _write(ledger, world, house, standard, crowd)
+    ledger.trouble = dict(sorted(trouble.made.items()))
+
+
+def _buy(crowd: Crowd) -> None:
+    """A few shoppers at once, some sixty orders a second."""
+    waiting, lock = iter(crowd.customers), threading.Lock()
+
+    def shop() -> None:
+        while True:
+            with lock:
+                one = next(waiting, None)
+            if one is None:
+                return
+            crowd.buy(one)
+            time.sleep(0.05)
+
+    shoppers = [threading.Thread(target=shop) for _ in range(4)]
+    for shopper in shoppers:
+        shopper.start()
+    for shopper in shoppers:
+        shopper.join()
+
+
+def _advance(world: World, how_far: str) -> None:
+    world.ask("POST", "clock", {"advance": how_far})
+
+
+def _heard(world: World, crowd: Crowd, due: dict[tuple[str, str], int]) -> bool:
+    """Does every phone show as many messages as it should by now, the customer's own among them?"""
+    shown = world.phones()
+    missing = sum(
+        1
+        for one in crowd.customers
+        if (shown.get(one.phone) or {}).get("messages", 0) < due[one.store, one.fate] + len(TAPS[one.fate])
+    )
+    _progress(len(crowd.customers) - missing, len(crowd.customers))
+    time.sleep(0.8)
+    return not missing
+
+
+def _settle(world: World, house: House, seconds: float = 8.0 * EVIDENCE_WAIT) -> None:
+    """Until nothing waits anywhere: no webhook, no unread delivery, no message or write-back, for two looks in a row."""
+    calm = 0
+
+    def quiet() -> bool:
+        nonlocal calm
+        calm = calm + 1 if world.idle() and not _waiting(house) else 0
+        time.sleep(0.5)
+        return calm >= 4
+
+    until(quiet, f"everything is settled ({_waiting(house)})", seconds)
+
+
+def _waiting(house: House) -> dict[str, int]:
+    """What is still under way."""
+    now = house.clock.now()
+    with house.db.operator() as session:
+        due = (Outbox.state != "queued") | (Outbox.due_at <= now)
+        open_ = select(Outbox.state, func.count()).where(Outbox.state.in_(("queued", "sending", "unknown")), due)
+        found = {str(state): int(count) for state, count in session.execute(open_.group_by(Outbox.state))}
+        unread = select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.state == "received")
+        if count := session.scalar(unread):
+            found["unread"] = count
+    return found
+
+
+# -- the ledger ----------------------------------------------------------------------------------------------------
+
+
+def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: Crowd) -> None:
+    words = {(one.store, one.fate): standard.transcript(one) for one in standard.customers}
+    marks = {(one.store, one.fate): standard.mark(one) for one in standard.customers}
+    for one in crowd.customers:
+        key, said = (one.store, one.fate), crowd.transcript(one)
+        ledger.messages += len(said)
+        who = f"{one.store} {one.name} ({one.fate})"
+        due, shown = Counter(words[key]), Counter(said)
+        for text, count in (due - shown).items():
+            ledger.lost.append(f"{who}: {count} x {text[:100]}")
+        for text, count in (shown - due).items():
+            (ledger.doubled if text in due else ledger.wrong).append(f"{who}: {count} x {text[:100]}")
+        if (mark := crowd.mark(one)) != marks[key]:
+            ledger.wrong.append(f"{who}: the store keeps {mark}, not {marks[key]}")
+    ledger.unsettled = [f"{state}: {count}" for state, count in _waiting(house).items()]
+    with house.db.operator() as session:
+        counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
+        ledger.deliveries = {str(state): int(count) for state, count in counted}
+        doubtful = select(Outbox, Order.name).join(Order, Order.id == Outbox.order_id, isouter=True)
+        doubtful = doubtful.where(Outbox.unknown_at.is_not(None), Outbox.kind == "message").order_by(Outbox.id)
+        for row, name in session.execute(doubtful):
+            step = row.key.rsplit("/", 1)[-1]
+            settled = {
+                "status": "a status webhook proved it taken",
+                "answer": f"no proof came, attempt {row.attempts} was taken",
+                "rule": "given up by its class",
+            }.get(row.settled_by, "not settled")
+            ledger.unknown.append(f"{name or 'no order'} {step}: {settled}")
+    if len(crowd.customers) != ledger.orders or not all(words.values()):
+        ledger.unsettled.append("the standard itself brought no messages")
+
+
+def _say(words: str) -> None:
+    print(f"\r  {time.strftime('%H:%M:%S')} {words:<60}", flush=True)
+
+
+def _progress(done: int, of: int) -> None:
+    if sys.stdout.isatty():
+        print(f"\r    {done:,} of {of:,}", end="", flush=True)
+
+
+def show(ledger: Ledger) -> None:
+    """The ledger, for people."""
+    verdict = "HOLDS" if ledger.holds else "DOES NOT HOLD"
+    print(f"\n  {ledger.engine}, seed {ledger.seed}: {verdict}, in {ledger.seconds:.0f} s")
+    print(f"    orders {ledger.orders:,}, messages on the phones {ledger.messages:,}")
+    for name in ("lost", "doubled", "wrong", "unsettled"):
+        found = getattr(ledger, name)
+        print(f"    {name:<10}{len(found)}")
+        for line in found[:10]:
+            print(f"      {line}")
+    ways = Counter(line.split(": ", 1)[1] for line in ledger.unknown)
+    print(f"    in doubt  {len(ledger.unknown)}: " + ("; ".join(f"{n} {way}" for way, n in ways.items()) or "none"))
+    for line in ledger.unknown[:8]:
+        print(f"      {line}")
+    if len(ledger.unknown) > 8:
+        print("      … all of them are in the JSON")
+    print("    mail      " + ", ".join(f"{count:,} {state}" for state, count in sorted(ledger.deliveries.items())))
+    print("    trouble   " + ", ".join(f"{count} x {what}" for what, count in ledger.trouble.items()))
+    print("    started again after a kill: " + ", ".join(f"{name} {n}" for name, n in sorted(ledger.restarts.items())))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__.split("\n")[0])
+    parser.add_argument("--orders", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[random.SystemRandom().randrange(1_000_000)])
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="default: both")
+    given = parser.parse_args()
+    ledgers: list[Ledger] = []
+    with Stage.begin() as stage:
+        for seed in given.seeds:
+            for engine in given.engine or ENGINES:
+                print(f"\n  {given.orders:,} orders on {engine}, seed {seed}", flush=True)
+                ledgers.append(chaos(stage, engine, seed, given.orders))
+                show(ledgers[-1])
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "chaos.json").write_text(json.dumps([asdict(one) | {"holds": one.holds} for one in ledgers], indent=1))
+    print(
+        f"\n  {sum(one.holds for one in ledgers)} of {len(ledgers)} runs hold; all of it is in bench/results/chaos.json"
+    )
+    sys.exit(0 if all(one.holds for one in ledgers) else 1)
+
+
+if __name__ == "__main__":
+    main()
