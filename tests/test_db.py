@@ -222,7 +222,10 @@ def test_due_work_is_found_by_index(house: House) -> None:
         for query, index in (
             ("SELECT DISTINCT store_id FROM webhook_deliveries WHERE state = 'received'", "deliveries_waiting"),
             ("SELECT DISTINCT store_id FROM enrollments WHERE next_due_at <= '2026-01-01'", "enrollments_due"),
-            ("SELECT DISTINCT store_id FROM outbox WHERE kind='message' AND state = 'queued' AND due_at <= '2026'", "outbox_due"),
+            (
+                "SELECT DISTINCT store_id FROM outbox WHERE kind='message' AND state = 'queued' AND due_at <= '2026'",
+                "outbox_due",
+            ),
             ("SELECT store_id FROM outbox WHERE leased_until < '2026-01-01'", "outbox_in_flight"),
         ):  # fmt: skip
             plan = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))

@@ -27,16 +27,16 @@ def _case(**changes: Any) -> Case:
     store.decide(changes.pop("policy", Policy()))
     store.uninstalled_at = changes.pop("uninstalled_at", None)
     order = Order(
-        store_id=1, id=7, external_id="7", name="#7", placed_at=NOON, changed_at=NOON, seen_at=NOON, currency="PKR", total=1,
-        confirmation="awaiting", is_cod=True, payment="cod_due",
+        store_id=1, id=7, external_id="7", name="#7", placed_at=NOON, changed_at=NOON, seen_at=NOON, currency="PKR",
+        total=1, confirmation="awaiting", is_cod=True, payment="cod_due",
     )  # fmt: skip
     contact = ContactPoint(store_id=1, id=3, phone="+923001234567")
     contact.customer = Customer(store_id=1, name="Ayesha", created_at=NOON)
     contact.consents.extend(changes.pop("consents", [_word("utility", GRANTED, 0)]))
     order.contact = contact
     asked = Touchpoint(
-        store_id=1, key="k", journey="j", step="s", template="cod_confirmation", relevance={"confirmation": ["awaiting"]},
-        due_at=NOON, made_at=NOON,
+        store_id=1, key="k", journey="j", step="s", template="cod_confirmation",
+        relevance={"confirmation": ["awaiting"]}, due_at=NOON, made_at=NOON,
     )  # fmt: skip
     for name, value in changes.pop("asked", {}).items():
         setattr(asked, name, value)
@@ -96,7 +96,10 @@ def test_a_message_that_may_go_goes_as_a_template_and_says_why() -> None:
         ({"policy": Policy(quiet_from=11, quiet_until=13)}, "quiet hours", "defer", "quiet_hours"),
         ({"sent_today": {"utility": 40}}, "frequency cap", "defer", "frequency_cap"),
         (
-            {"asked": {"message_class": "marketing"}, "consents": [_word("marketing", GRANTED, 1)], "sent_today": {"marketing": 1}},
+            {
+                "asked": {"message_class": "marketing"}, "consents": [_word("marketing", GRANTED, 1)],
+                "sent_today": {"marketing": 1},
+            },
             "frequency cap", "skip", "frequency_cap",
         ),
     ],
@@ -136,8 +139,11 @@ def test_an_answer_passes_where_a_message_of_ours_would_not() -> None:
     """Who wrote STOP hears that it worked; who wrote at night is answered at night."""
     verdict = may_send(
         _case(
-            asked={"answers": True, "free_only": True, "template": "", "reply": "opted_out", "message_class": "service"},
-            consents=[_word("everything", REVOKED, 1)], conversation=_talk(0.1), policy=Policy(quiet_from=0, quiet_until=23),
+            asked={
+                "answers": True, "free_only": True, "template": "", "reply": "opted_out", "message_class": "service",
+            },
+            consents=[_word("everything", REVOKED, 1)], conversation=_talk(0.1),
+            policy=Policy(quiet_from=0, quiet_until=23),
             order={"removed_at": NOON, "confirmation": "cancelled"}, sent_today={"utility": 99},
         )
     )  # fmt: skip
@@ -145,8 +151,8 @@ def test_an_answer_passes_where_a_message_of_ours_would_not() -> None:
     assert verdict.reason == "not_relevant"
     case = _case(
         asked={"answers": True, "free_only": True, "template": "", "message_class": "service", "relevance": {}},
-        consents=[_word("everything", REVOKED, 1)], conversation=_talk(0.1), policy=Policy(quiet_from=0, quiet_until=23),
-        order={"removed_at": NOON}, sent_today={"utility": 99},
+        consents=[_word("everything", REVOKED, 1)], conversation=_talk(0.1),
+        policy=Policy(quiet_from=0, quiet_until=23), order={"removed_at": NOON}, sent_today={"utility": 99},
     )  # fmt: skip
     assert may_send(case).outcome == "send"
 

@@ -24,7 +24,10 @@ ORDER = [
 """The reading order that integration's docstring promises."""
 
 OUTSIDE = {
-    "integration": {"adapters", "webapp", "worker", "sandbox", "flask", "rq", "redis", "requests", "httpx", "shopify", "woocommerce", "authlib"},
+    "integration": {
+        "adapters", "webapp", "worker", "sandbox", "flask", "rq", "redis",
+        "requests", "httpx", "shopify", "woocommerce", "authlib",
+    },
     "adapters": {"webapp", "worker", "sandbox", "flask", "rq", "redis", "sqlalchemy"},
     "webapp": {"sandbox", "rq", "redis", "httpx", "requests", "shopify", "woocommerce", "authlib"},
     "sandbox": {"adapters", "integration", "webapp", "worker"},

@@ -41,7 +41,8 @@ class Door:
     def post(self, path: str, body: bytes, headers: dict[str, str] | None = None, **environ: Any) -> int:
         seen: list[str] = []
         given = {
-            "REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
+            "REQUEST_METHOD": "POST", "PATH_INFO": path,
+            "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
             **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in (headers or {}).items()}, **environ,
         }  # fmt: skip
         list(self.app(given, lambda status, _headers: seen.append(status)))
@@ -189,7 +190,8 @@ def test_one_request_for_several_tenants_gives_each_its_own_part(door: Door) -> 
         }
     change = lambda number, said: {"field": "messages", "value": {  # noqa: E731
         "metadata": {"phone_number_id": number}, "messages": [
-            {"from": "923001234567", "id": f"wamid.{said}", "timestamp": "1795296003", "type": "text", "text": {"body": said}}]}}  # fmt: skip
+            {"from": "923001234567", "id": f"wamid.{said}", "timestamp": "1795296003", "type": "text",
+             "text": {"body": said}}]}}  # fmt: skip
     entries = [
         {"id": "w", "changes": [change(numbers[first], "one"), change(numbers[second], "two"), change("999", "three")]}
     ]
@@ -402,17 +404,25 @@ def _replay_capture(door: Door, name: str) -> int:
     ("names", "external_id", "expected"),
     [
         (["order-created-rest-cod-processing"], "17", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-created-rest-cod-processing", "order-updated-right-after-create"], "17", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-updated-right-after-create", "order-created-rest-cod-processing"], "17", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-created-rest-cod-processing", "order-updated-meta-only"], "17", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-created-rest-cod-processing", "order-updated-on-hold"], "17", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-created-rest-cod-processing", "order-updated-completed-cod"], "17", ("not_needed", "paid", "in_transit", True)),
-        (["order-updated-completed-cod", "order-created-rest-cod-processing"], "17", ("not_needed", "paid", "in_transit", True)),
+        (["order-created-rest-cod-processing", "order-updated-right-after-create"],
+         "17", ("awaiting", "cod_due", "unfulfilled", True)),
+        (["order-updated-right-after-create", "order-created-rest-cod-processing"],
+         "17", ("awaiting", "cod_due", "unfulfilled", True)),
+        (["order-created-rest-cod-processing", "order-updated-meta-only"],
+         "17", ("awaiting", "cod_due", "unfulfilled", True)),
+        (["order-created-rest-cod-processing", "order-updated-on-hold"],
+         "17", ("awaiting", "cod_due", "unfulfilled", True)),
+        (["order-created-rest-cod-processing", "order-updated-completed-cod"],
+         "17", ("not_needed", "paid", "in_transit", True)),
+        (["order-updated-completed-cod", "order-created-rest-cod-processing"],
+         "17", ("not_needed", "paid", "in_transit", True)),
         (["order-updated-blocks-checkout-arrives-first"], "22", ("awaiting", "cod_due", "unfulfilled", True)),
-        (["order-updated-blocks-checkout-arrives-first", "order-created-blocks-checkout-cod"], "22", ("awaiting", "cod_due", "unfulfilled", True)),
+        (["order-updated-blocks-checkout-arrives-first", "order-created-blocks-checkout-cod"],
+         "22", ("awaiting", "cod_due", "unfulfilled", True)),
         (["order-created-bacs-pending"], "25", ("not_needed", "pending", "unfulfilled", False)),
         (["order-created-set-paid"], "26", ("not_needed", "paid", "unfulfilled", False)),
-        (["order-updated-blocks-bacs-on-hold", "order-created-blocks-bacs-on-hold"], "28", ("not_needed", "pending", "unfulfilled", False)),
+        (["order-updated-blocks-bacs-on-hold", "order-created-blocks-bacs-on-hold"],
+         "28", ("not_needed", "pending", "unfulfilled", False)),
         (["order-updated-full-refund"], "30", ("not_needed", "refunded", "unfulfilled", True)),
     ],
 )  # fmt: skip

@@ -37,8 +37,8 @@ SHOP = "dastak-demo.myshopify.com"
 def _token(house: House, secret: str = "sandbox-shopify-secret", **changes: Any) -> str:
     now = int(house.clock.now().timestamp())
     claims = {
-        "iss": f"https://{SHOP}/admin", "dest": f"https://{SHOP}", "aud": "sandbox-shopify-key", "sub": "1", "exp": now + 60,
-        "nbf": now, "iat": now, "jti": "4321", "sid": "abc123", **changes,
+        "iss": f"https://{SHOP}/admin", "dest": f"https://{SHOP}", "aud": "sandbox-shopify-key", "sub": "1",
+        "exp": now + 60, "nbf": now, "iat": now, "jti": "4321", "sid": "abc123", **changes,
     }  # fmt: skip
     return jwt.encode({"alg": changes.pop("alg", "HS256")}, claims, OctKey.import_key(secret))
 
@@ -59,7 +59,8 @@ def test_a_session_token_speaks_for_its_shop(lite_house: House) -> None:
     "changes",
     [
         {"aud": "another-app"}, {"iss": "https://evil.myshopify.com/admin"}, {"dest": "https://evil.example"},
-        {"dest": "https://evil.example/.myshopify.com", "iss": "https://evil.example/admin"}, {"dest": None}, {"exp": 0}, {"exp": "soon"},
+        {"dest": None}, {"exp": 0}, {"exp": "soon"},
+        {"dest": "https://evil.example/.myshopify.com", "iss": "https://evil.example/admin"},
         {"dest": "https://a.myshopify.com.evil.example", "iss": "https://a.myshopify.com.evil.example/admin"},
     ],
 )  # fmt: skip
@@ -386,7 +387,8 @@ def test_a_declined_or_expired_attempt_changes_nothing(lite_world: World, browse
     [
         ("http://127.0.0.1:9/woo", "must begin with https"), ("https://127.0.0.1/", "private network"),
         ("https://localhost/", "private network"), ("https://user:pw@example.com/", "must begin with https"),
-        ("file:///etc/passwd", "must begin with https"), ("https://[::1]/", "private network"), ("https://10.0.0.8/x", "private network"),
+        ("file:///etc/passwd", "must begin with https"), ("https://[::1]/", "private network"),
+        ("https://10.0.0.8/x", "private network"),
         ("https://169.254.169.254/latest/meta-data", "private network"), ("javascript:alert(1)", "No website answers"),
         ("", "must begin with https"), ("https://", "must begin with https"),
     ],

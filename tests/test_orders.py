@@ -289,7 +289,8 @@ def test_two_orders_of_one_person_share_the_contact(house: House) -> None:
     [
         (("Cash on Delivery (COD)",), True), (("cod",), True), (("C.O.D.",), True), (("cash_on_delivery",), True),
         (("Pago contra entrega",), True), (("Contra reembolso",), True), (("Pagamento na entrega",), True),
-        (("COD - Advance paid",), True), (("نقد عند التسليم",), True), (("کیش آن ڈیلیوری",), True), (("कैश ऑन डिलीवरी",), True),
+        (("COD - Advance paid",), True), (("نقد عند التسليم",), True),
+        (("کیش آن ڈیلیوری",), True), (("कैश ऑन डिलीवरी",), True),
         (("Pay at the door",), True), (("code red wallet",), False), (("Cody Bank",), False), (("manual",), False),
         (("bacs", "Direct bank transfer"), False), (("shopify_payments",), False), ((), False), (("",), False),
         (("Haus-Zahlung",), True),

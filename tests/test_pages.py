@@ -1,4 +1,4 @@
-"""Every page in a real browser, on a desk and on a phone: it fits, says nothing to the console, and works by keyboard."""
+"""Every page in a real browser, on a desk and on a phone: it fits, is silent on the console, and works by keyboard."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ def test_a_page_that_is_not_there_says_where_to_go(peopled: World, watched: Watc
         expect(watched.page.get_by_role("link", name="Back to the start")).to_be_visible()
 
 
-@pytest.mark.parametrize("query", ["before=²", "before=-1", "before=99999999999999999999", "view=<b>", "q=%00%ff", "q=%"])
+@pytest.mark.parametrize(
+    "query", ["before=²", "before=-1", "before=99999999999999999999", "view=<b>", "q=%00%ff", "q=%"]
+)
 def test_nonsense_in_an_address_is_no_crash(peopled: World, desk: Watched, query: str) -> None:
     _sign_in(desk.page, peopled)
     assert desk.page.goto(f"{peopled.app_url}/app/orders?{query}").status == 200

@@ -21,8 +21,9 @@ def _order(
     confirmation: str = "awaiting", fulfilment: str = "unfulfilled", removed: bool = False, reason: str = ""
 ) -> Order:
     order = Order(
-        store_id=1, id=7, external_id="7", name="#7", placed_at=NOW, changed_at=NOW, seen_at=NOW, currency="PKR", total=Decimal(100),
-        confirmation=confirmation, fulfilment=fulfilment, removed_at=NOW if removed else None, cancel_reason=reason,
+        store_id=1, id=7, external_id="7", name="#7", placed_at=NOW, changed_at=NOW, seen_at=NOW, currency="PKR",
+        total=Decimal(100), confirmation=confirmation, fulfilment=fulfilment,
+        removed_at=NOW if removed else None, cancel_reason=reason,
     )  # fmt: skip
     order.items.clear()
     return order
@@ -33,7 +34,8 @@ def _order(
     [
         ("awaiting", "unfulfilled", "confirmed"), ("expired", "unfulfilled", "confirmed_late"),
         ("confirmed", "unfulfilled", "already_confirmed"), ("confirmed", "in_transit", "already_confirmed"),
-        ("declined", "unfulfilled", "confirm_after_cancel"), ("cancelled", "unfulfilled", "confirm_after_store_cancelled"),
+        ("declined", "unfulfilled", "confirm_after_cancel"),
+        ("cancelled", "unfulfilled", "confirm_after_store_cancelled"),
         ("not_needed", "unfulfilled", "nothing_to_confirm"), ("not_needed", "booked", "confirm_after_dispatch"),
         ("expired", "delivered", "confirm_after_dispatch"),
     ],
@@ -65,7 +67,7 @@ def test_a_reason_counts_for_a_customers_cancellation_only() -> None:
 
 
 def test_every_state_has_an_outcome_that_can_be_carried_out() -> None:
-    """All verbs over all states: the effect is one that the order's tables allow, the reply one that every language has."""
+    """All verbs over all states: the effect is one the order's tables allow, the reply one that all languages have."""
     replies = {language: wording(language).replies for language in LANGUAGES}
     for verb, confirmation, fulfilment, removed in itertools.product(
         DECISIONS, CONFIRMATION, FULFILMENT, (False, True)
@@ -92,11 +94,12 @@ def test_a_yes_to_another_amount_is_no_yes() -> None:
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("Confirm", "confirm"), ("  CONFIRM!! 👍 ", "confirm"), ("haan confirm kar dein", "confirm"), ("Sí, confirmo.", "confirm"),
-        ("हाँ", "confirm"), ("جی ہاں", "confirm"), ("cancel kar do", "decline"), ("confirm na karein", "decline"),
-        ("mat bhejna", "decline"), ("cancelar", "decline"), ("STOP", "stop"), ("stoppp", "stop"), ("não quero mensagens", "stop"),
-        ("START", "start"), ("don't confirm", ""), ("I will confirm tomorrow", ""), ("cancel or not?", ""), ("", ""), ("👍", ""),
-        ("yes but size M", ""), ("ok", ""),
+        ("Confirm", "confirm"), ("  CONFIRM!! 👍 ", "confirm"), ("haan confirm kar dein", "confirm"),
+        ("Sí, confirmo.", "confirm"), ("हाँ", "confirm"), ("جی ہاں", "confirm"),
+        ("cancel kar do", "decline"), ("confirm na karein", "decline"), ("mat bhejna", "decline"),
+        ("cancelar", "decline"), ("STOP", "stop"), ("stoppp", "stop"), ("não quero mensagens", "stop"),
+        ("START", "start"), ("don't confirm", ""), ("I will confirm tomorrow", ""), ("cancel or not?", ""),
+        ("", ""), ("👍", ""), ("yes but size M", ""), ("ok", ""),
     ],
 )  # fmt: skip
 def test_only_whole_phrases_mean_something(said: str, meant: str) -> None:

@@ -17,8 +17,8 @@ from integration.settings import BadSettings, Settings
 from integration.vault import Vault, new_token, token_hash
 
 GOOD = {
-    "SECRET_KEY": "x" * 20, "ENCRYPTION_KEYS": Fernet.generate_key().decode(), "SHOPIFY_API_KEY": "k", "SHOPIFY_API_SECRET": "s",
-    "WHATSAPP_APP_SECRET": "w", "WHATSAPP_VERIFY_TOKEN": "v",
+    "SECRET_KEY": "x" * 20, "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "SHOPIFY_API_KEY": "k", "SHOPIFY_API_SECRET": "s", "WHATSAPP_APP_SECRET": "w", "WHATSAPP_VERIFY_TOKEN": "v",
 }  # fmt: skip
 
 
@@ -106,7 +106,8 @@ def test_tokens_are_long_and_only_their_hash_is_stored() -> None:
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
-        ("call +923001234567 now", "call (number) now"), ("shpat_abcdef123456", "shpat_…"), ("ck_0123456789abcdef", "ck_…"),
+        ("call +923001234567 now", "call (number) now"),
+        ("shpat_abcdef123456", "shpat_…"), ("ck_0123456789abcdef", "ck_…"),
         ("store 12, 2026-11-21", "store 12, 2026-11-21"), ("EAAGm0PX4ZCpsBAK", "EAA…"),
     ],
 )  # fmt: skip

@@ -6,9 +6,7 @@ one blueprint a file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +21,7 @@ from integration.errors import ConfigurationError, TransientError
 from integration.house import House
 from integration.ingest import Mailroom
 from integration.logs import set_up_logs
+from integration.settings import dotenv_path
 
 from . import auth, channels, commands, health, install, journeys, orders, setup
 from .webhooks import Webhooks
@@ -81,8 +80,7 @@ def application() -> WSGI:
 
 def create_app() -> Flask:
     """For `flask --app webapp <command>`. On a machine where `make run` was used, the commands speak to what it ran."""
-    ran = Path(os.environ.get("VAR", "var")) / "run.env"
-    house = build_house(dotenv=ran if ran.exists() else Path(".env"))
+    house = build_house(dotenv=dotenv_path())
     house.ring = worker.bell(house.settings.redis_url).ring
     return build_app(house)
 

@@ -192,10 +192,9 @@ def _ills(house: House) -> list[str]:
         unknown = session.scalar(select(func.count()).select_from(Outbox).where(Outbox.state == "unknown"))
         if unknown:
             ills.append(f"{unknown} messages have an unknown outcome and wait for evidence")
-        words = select(UnknownWord.adapter, UnknownWord.kind, UnknownWord.word, func.sum(UnknownWord.count))
-        for adapter, kind, word, times in session.execute(
-            words.group_by(UnknownWord.adapter, UnknownWord.kind, UnknownWord.word).order_by(func.sum(UnknownWord.count).desc()).limit(20)
-        ):
+        named, met = (UnknownWord.adapter, UnknownWord.kind, UnknownWord.word), func.sum(UnknownWord.count)
+        words = select(*named, met).group_by(*named).order_by(met.desc()).limit(20)
+        for adapter, kind, word, times in session.execute(words):
             ills.append(f"{adapter} says “{word}” of a {kind}, which no table knows ({times} times)")
         failing = session.scalars(select(Chore).where(Chore.failures > 2)).all()
         ills += [f"store {c.store_id}: {c.name} failed {c.failures} times: {c.last_sentence}" for c in failing]

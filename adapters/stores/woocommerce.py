@@ -401,11 +401,8 @@ def _target_status(change: StoreChange) -> str:
 def _facts(topic: str, body: dict[str, Any]) -> list[Fact]:
     if "code" in body and "message" in body and not isinstance(body.get("id"), int):
         # A validly signed body that is an error: the user whom the webhook belongs to has lost the right to see orders.
-        return [
-            StoreAccessBroken(
-                sentence=f"The store answers our webhooks with: {clean(body['message'], 200).rstrip('.')}. Connect it again."
-            )
-        ]
+        said = clean(body["message"], 200).rstrip(".")
+        return [StoreAccessBroken(sentence=f"The store answers our webhooks with: {said}. Connect it again.")]
     if topic == "order.deleted":
         return [OrderRemoved(external_id=str(int(body["id"])))]
     if body["status"] == "trash":

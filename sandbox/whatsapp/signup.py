@@ -54,8 +54,7 @@ class SignupWindow:
             waba = chosen
             number = next((n["id"] for n in self._accounts.numbers.values() if n["waba"] == waba), None)
         code = self._accounts.issue_code(waba)
-        said = {"type": "WA_EMBEDDED_SIGNUP", "event": "FINISH", "version": "3"}
-        said["data"] = {"waba_id": waba, **({"phone_number_id": number} if number else {})}
+        data = {"waba_id": waba, **({"phone_number_id": number} if number else {})}
+        said = {"type": "WA_EMBEDDED_SIGNUP", "event": "FINISH", "version": "3", "data": data}
         told = {"said": orjson.dumps(said).decode(), "code": code}
         return render_template("facebook/signup.html", wabas=[], new=NEW, told=told)
-

@@ -4,7 +4,7 @@
     tests/fixtures/<room>/<adapter>/<event>__<variant>.json     headers and body_raw, as recorded
     tests/fixtures/<room>/<adapter>/<event>__<variant>.facts.json
 
-`python -m tests.contract.recorded` writes the facts files that are missing, to be read by eye before they are committed.
+`python -m tests.contract.recorded` writes the facts files that are missing, to be read by eye before a commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adding a courier or a gateway touches one module and one folder of fixtures: shown by adding one of each to a copy."""
+"""Adding a courier or a gateway touches one module and one folder of fixtures: shown by adding both to a copy."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Dummy:
         try:
             scan: Any = json.loads(request.body)
             return [ShipmentScanned(
-                tracking_number=str(scan["cn"]), status=self.statuses.get(scan["code"], UNKNOWN), raw_code=str(scan["code"]),
-                occurred_at=datetime.fromisoformat(scan["at"]).astimezone(),
+                tracking_number=str(scan["cn"]), status=self.statuses.get(scan["code"], UNKNOWN),
+                raw_code=str(scan["code"]), occurred_at=datetime.fromisoformat(scan["at"]).astimezone(),
             )]
         except (ValueError, KeyError, TypeError) as fault:
             raise NotUnderstood(f"no scan: {type(fault).__name__}") from None
@@ -73,7 +73,7 @@ GATEWAY = (
 )
 
 STORY = '''
-"""The two new vendors in a house: a scan delivers a parcel, a payment pays an order, by the one route for all vendors."""
+"""The two new vendors in a house: a scan delivers a parcel, a payment pays an order, by the route of all vendors."""
 
 import hmac
 import json
@@ -103,8 +103,9 @@ def test_they_work(lite_house):
     with house.db.lane(store_id) as session:
         book = Book(session, session.get_one(Store, store_id))
         apply_order(book, OrderChanged(
-            external_id="1", name="#1", occurred_at=now, placed_at=now, total=Money.parse("100", "PKR"), payment="pending",
-            fulfilment="unfulfilled", gateways=("dummy pay",), items=(Item(external_id="1", title="x", quantity=1),),
+            external_id="1", name="#1", occurred_at=now, placed_at=now, total=Money.parse("100", "PKR"),
+            payment="pending", fulfilment="unfulfilled", gateways=("dummy pay",),
+            items=(Item(external_id="1", title="x", quantity=1),),
             parcels=(ParcelSeen(external_id="p", status="booked", tracking_number="CN1", occurred_at=now),),
         ))
     app = Webhooks(Mailroom(house), house.registry, 10_000)
@@ -135,7 +136,7 @@ def _recording(body: str) -> str:
 
 
 def test_a_courier_and_a_gateway_are_one_module_and_one_folder_each(tmp_path: Path) -> None:
-    """In a copy of the house: two modules, two folders, nothing else; then the contract suite and a story pass over both."""
+    """In a copy of the house: two modules, two folders, nothing else; then the contract suite and a story pass."""
     copy = tmp_path / "house"
     copy.mkdir()
     for part in ("integration", "adapters", "webapp", "sandbox", "tests"):
@@ -146,10 +147,13 @@ def test_a_courier_and_a_gateway_are_one_module_and_one_folder_each(tmp_path: Pa
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
 
+    at = "2026-05-01T10:00:00+05:00"
+    scans = [f'{{"cn": "CN1", "code": "{code}", "at": "{at}"}}' for code in ("OFD", "DLV", "ZZ")]
+    payments = [f'{{"cn": "#1", "code": "OK", "amount": "100", "at": "{at}"}}']
     for room, module, event, bodies in (
-        ("couriers", COURIER, "scan", [f'{{"cn": "CN1", "code": "{code}", "at": "2026-05-01T10:00:00+05:00"}}' for code in ("OFD", "DLV", "ZZ")]),
-        ("payments", GATEWAY, "paid", ['{"cn": "#1", "code": "OK", "amount": "100", "at": "2026-05-01T10:00:00+05:00"}']),
-    ):  # fmt: skip
+        ("couriers", COURIER, "scan", scans),
+        ("payments", GATEWAY, "paid", payments),
+    ):
         (copy / "adapters" / room / "dummy.py").write_text(module)
         folder = copy / "tests" / "fixtures" / room / "dummy"
         folder.mkdir(parents=True)

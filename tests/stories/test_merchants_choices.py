@@ -96,7 +96,9 @@ def test_a_date_is_promised_only_if_the_merchant_promises_it(world: World) -> No
     assert "Expected between " in promised.phone.last.text
 
 
-@pytest.mark.parametrize(("words", "answer"), [("ji haan", "Shukriya"), ("ہاں جی شکریہ", ""), ("haan bhej dein bhai", "")])
+@pytest.mark.parametrize(
+    ("words", "answer"), [("ji haan", "Shukriya"), ("ہاں جی شکریہ", ""), ("haan bhej dein bhai", "")]
+)
 def test_the_customer_is_answered_in_the_language_they_write(world: World, words: str, answer: str) -> None:
     """An English order, answered in another language: from then on it is theirs; what is in doubt changes nothing."""
     placed = world.place("shopify")
