@@ -605,8 +605,11 @@ def _describe_contact(book: Book, order: Order, fact: OrderChanged) -> None:
             external_id=fact.customer_id,
         )
         book.know(number, contact)
-    elif fact.customer_name and not contact.customer.name:
-        contact.customer.name = fact.customer_name[:200]
+    else:  # who wrote before they ordered was known by the number alone
+        person = contact.customer
+        person.name = person.name or fact.customer_name[:200]
+        person.email = person.email or fact.email[:254]
+        person.external_id = person.external_id or fact.customer_id[:64]
     if order.contact is not contact:
         order.contact, order.customer = contact, contact.customer
     for purpose, state, wording in fact.consents:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import String, delete, or_, select, update
+import orjson
+from sqlalchemy import String, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column, selectinload
 
 from .customers import ContactPoint, Customer
@@ -33,7 +34,7 @@ class PrivacyRequest(Tenant, Base):
     kind: Mapped[str] = mapped_column(String(24))
     """export, erase_customer or erase_store."""
     wanted: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
-    """Who it is about, as the vendor named them. Emptied once an erasure is done."""
+    """Who it is about, as the vendor named them. Once they are erased only the vendor's number of the request stays."""
     result: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
     asked_at: Mapped[datetime] = mapped_column(Instant)
     met_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
@@ -59,6 +60,7 @@ def record(session: Session, fact: PrivacyRequested) -> PrivacyRequest:
         },
     )
     session.add(request)
+    session.flush()  # the next of the same batch may be the same request
     return request
 
 
@@ -72,6 +74,8 @@ def meet_requests(session: Session) -> int:
                 request.sentence = "the store was installed again since, so nothing was erased"
             else:
                 erase_store(session, store)
+                for other in session.scalars(select(PrivacyRequest)):
+                    _forget_whom(other)
                 request.sentence = "everything about the store's customers and orders was erased"
         else:
             customers, orders = find_people(session, request.wanted, store)
@@ -79,28 +83,38 @@ def meet_requests(session: Session) -> int:
                 request.result = export(session, customers, orders)
                 request.sentence = f"{len(customers)} customers and {len(orders)} orders are ready to hand over"
             else:
-                erase(session, customers, orders)
-                request.wanted = {}
+                erase(session, customers, orders, request.wanted)
+                _forget_whom(request)
                 request.sentence = f"{len(customers)} customers and {len(orders)} orders were erased"
         request.met_at = session.now()
         met += 1
     return met
 
 
+def _forget_whom(request: PrivacyRequest) -> None:
+    """That somebody asked, and what was done, stays as proof; who it was does not."""
+    request.wanted = {"request_id": request.wanted.get("request_id", "")}
+    request.result = None
+
+
 def find_people(session: Session, wanted: dict[str, Any], store: Store) -> tuple[list[Customer], list[Order]]:
-    """Everyone and every order that a request may mean: by the vendor's id, by e-mail, by phone in any spelling."""
+    """Everyone and every order that a request may mean: by the vendor's id, by e-mail, by phone in any spelling, by the
+    orders it names.
+    """
     number = phone(wanted.get("phone"), store.country)
     tests = []
     if wanted.get("customer_id"):
         tests.append(Customer.external_id == wanted["customer_id"])
     if wanted.get("email"):
-        tests.append(Customer.email == wanted["email"])
+        tests.append(func.lower(Customer.email) == wanted["email"].lower())
     if number:
         reached = select(ContactPoint.customer_id).where(ContactPoint.phone.in_(phone_variants(number)))
         tests.append(Customer.id.in_(reached))
+    order_ids = [str(i) for i in wanted.get("order_ids", ())]
+    if order_ids:
+        tests.append(Customer.id.in_(select(Order.customer_id).where(Order.external_id.in_(order_ids))))
     customers = list(session.scalars(select(Customer).where(or_(*tests)))) if tests else []
     ids = [customer.id for customer in customers]
-    order_ids = [str(i) for i in wanted.get("order_ids", ())]
     orders = session.scalars(
         select(Order)
         .where(or_(Order.customer_id.in_(ids), Order.external_id.in_(order_ids)))
@@ -151,11 +165,13 @@ def export(session: Session, customers: list[Customer], orders: list[Order]) -> 
     }
 
 
-def erase(session: Session, customers: list[Customer], orders: list[Order]) -> None:
+def erase(session: Session, customers: list[Customer], orders: list[Order], wanted: dict[str, Any]) -> None:
     """Remove these people's data. Orders keep their amounts and states, which are the shop's own books."""
     ids = [customer.id for customer in customers]
     contacts = session.scalars(select(ContactPoint).where(ContactPoint.customer_id.in_(ids))).all()
-    traces = {c.phone.lstrip("+") for c in contacts if c.phone} | {c.user_id for c in contacts if c.user_id}
+    named = {wanted.get("phone"), wanted.get("email"), *(c.email for c in customers)}
+    named |= {known for c in contacts for known in (c.user_id, c.channel_id, *phone_variants(c.phone or ""))}
+    traces = {trace.lstrip("+").lower() for trace in named if trace and len(trace) > 6}
     subjects = {f"order:{o.external_id}" for o in orders} | {f"contact:{c.id}" for c in contacts}
     for order in orders:
         order.customer_name, order.address, order.content = REDACTED, {}, ""
@@ -171,7 +187,16 @@ def erase(session: Session, customers: list[Customer], orders: list[Order]) -> N
         session.execute(delete(ContactPoint).where(ContactPoint.id == contact.id))
     for customer in customers:
         session.execute(delete(Customer).where(Customer.id == customer.id))
+    _erase_exports(session, {o.external_id for o in orders}, traces)
     _erase_requests(session, subjects, traces)
+
+
+def _erase_exports(session: Session, order_ids: set[str], traces: set[str]) -> None:
+    """What was once laid ready about these people goes too."""
+    for request in session.scalars(select(PrivacyRequest).where(PrivacyRequest.kind == "export")):
+        kept = orjson.dumps([request.wanted, request.result]).lower()
+        if order_ids.intersection(request.wanted.get("order_ids", ())) or any(t.encode() in kept for t in traces):
+            _forget_whom(request)
 
 
 def _erase_requests(session: Session, subjects: set[str], traces: set[str]) -> None:
@@ -183,7 +208,7 @@ def _erase_requests(session: Session, subjects: set[str], traces: set[str]) -> N
     hit = [
         row.id
         for row in rows.yield_per(500)
-        if subjects.intersection(row.subjects or ()) or any(trace.encode() in row.body for trace in traces)
+        if subjects.intersection(row.subjects or ()) or any(trace.encode() in row.body.lower() for trace in traces)
     ]
     for start in range(0, len(hit), 500):
         session.connection().execute(
