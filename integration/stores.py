@@ -93,7 +93,9 @@ class Store(TenantItself, Base):
     uninstalled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     erased_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    connections: Mapped[list[Connection]] = relationship(back_populates="store", lazy="selectin")
+    connections: Mapped[list[Connection]] = relationship(
+        back_populates="store", lazy="selectin", order_by="Connection.id"
+    )
 
     @property
     def policy(self) -> Policy:

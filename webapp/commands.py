@@ -10,6 +10,7 @@ from flask import Flask, current_app
 from sqlalchemy import func, select
 
 from integration import privacy
+from integration.errors import ConfigurationError
 from integration.events import PrivacyRequested
 from integration.house import House
 from integration.ingest import WebhookDelivery, replay
@@ -120,6 +121,8 @@ def register(app: Flask) -> None:
             row = session.get(WebhookDelivery, delivery)
             if row is None or row.store_id is None:
                 raise click.ClickException(f"no delivery {delivery} of a known store")
+            if not row.body:
+                raise click.ClickException(f"what delivery {delivery} held was erased; nothing is left to understand")
             store_id = row.store_id
         state = replay(_house(), store_id, delivery)
         _say(as_json, {"delivery": delivery, "state": state}, [f"delivery {delivery}: {state}"])
@@ -164,7 +167,10 @@ def register(app: Flask) -> None:
             rows = session.scalars(select(Connection).where(Connection.sealed.is_not(None))).all()
             for row in rows:
                 assert row.sealed is not None
-                row.sealed = vault.rotate(row.sealed)
+                try:
+                    row.sealed = vault.rotate(row.sealed)
+                except ConfigurationError as fault:
+                    raise click.ClickException(f"connection {row.id} of store {row.store_id}: {fault}") from None
         _say(as_json, {"rotated": len(rows)}, [f"{len(rows)} connections sealed anew"])
 
 
