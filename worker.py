@@ -64,6 +64,8 @@ class Bell:
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self.dropped = 0
+        self.away = False
+        """Did Redis not answer when it was last spoken to?"""
 
     def ring(self, door: str, store_id: int) -> None:
         with self._lock:
@@ -87,10 +89,11 @@ class Bell:
                 try:
                     self._enqueue(wanted)
                 except (RedisError, OSError) as fault:
-                    self.dropped += len(wanted)
+                    self.dropped, self.away = self.dropped + len(wanted), True
                     log.warning("bell.redis_away", fault=type(fault).__name__)
                     time.sleep(0.5)
                 else:
+                    self.away = False
                     time.sleep(0.01)  # bells of the same moment travel together
 
     def _enqueue(self, wanted: Iterable[tuple[str, int]]) -> None:

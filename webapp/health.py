@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
+import worker
 from integration.house import House
 from integration.ingest import WebhookDelivery
 from integration.outbox import Outbox
@@ -29,14 +30,22 @@ def live() -> Response:
 
 @pages.get("/health/ready")
 def ready() -> tuple[Response, int]:
-    """Ready means that a webhook could be stored. Redis is not asked: without it webhooks are still taken."""
+    """Ready means that a webhook could be stored. Redis is not asked, only spoken of: without it webhooks are still
+    taken.
+    """
     try:
         with house().db.operator() as session:
             session.execute(text("SELECT 1"))
             session.execute(select(WebhookDelivery.id).limit(1))
     except DBAPIError:
         return jsonify(status="the database is away or not migrated"), 503
+    if _bell().away:
+        return jsonify(status="ready", redis="away: what arrives is stored, and waits until it is back"), 200
     return jsonify(status="ready"), 200
+
+
+def _bell() -> worker.Bell:
+    return worker.bell(house().settings.redis_url)
 
 
 @pages.get("/metrics")
@@ -100,4 +109,7 @@ class _State(Collector):
             words,
             GaugeMetricFamily("dastak_broken_connections", "Connections that need somebody", broken or 0),
             counted,
+            CounterMetricFamily(
+                "dastak_bells_dropped", "Bells of this process that Redis did not take", _bell().dropped
+            ),
         ]
