@@ -397,8 +397,8 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         return []  # a checkout in progress is no order
     content = _fingerprint(fact)
     order = book.order(fact.external_id)
-    if order is not None and fact.occurred_at < order.changed_at:
-        return []  # an older state, late
+    if order is not None and _is_late(order, fact):
+        return []
     if order is not None and content == order.content and order.removed_at is None:
         order.changed_at = fact.occurred_at  # a repeat, or the echo of our own write
         return []
@@ -459,9 +459,16 @@ def is_news(book: Book, fact: OrderChanged) -> bool:
     order = book.order(fact.external_id)
     if order is None:
         return not fact.draft
-    return fact.occurred_at >= order.changed_at and (
-        _fingerprint(fact) != order.content or order.removed_at is not None
-    )
+    return not _is_late(order, fact) and (_fingerprint(fact) != order.content or order.removed_at is not None)
+
+
+def _is_late(order: Order, fact: OrderChanged) -> bool:
+    """Is this an older state than the one we have? Vendors stamp by the second. Of two states within one, the cancelled
+    one is the later: a cancellation changes several things at once, and nobody reopens an order in the same second.
+    """
+    if fact.occurred_at == order.changed_at:
+        return order.cancelled_at is not None and fact.cancelled_at is None
+    return fact.occurred_at < order.changed_at
 
 
 def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = None) -> list[Transition]:

@@ -213,6 +213,22 @@ def test_a_cancellation_is_the_shops_and_a_reopening_asks_nothing_again(house: H
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_within_one_second_the_cancelled_state_is_the_later(house: House, overtaken: bool) -> None:
+    """Tagging and cancelling make two messages with one stamp, and the second may overtake the first."""
+    store_id = factories.store(house)
+    at = T0 + timedelta(minutes=1)
+    _apply(house, store_id, factories.order_fact(T0))
+    with house.db.lane(store_id) as session:
+        move(session, _order(session), "confirmation", "declined", cause="customer", at=T0)
+    tagged = factories.order_fact(at, tags=("dastak-cancelled", "vip"))
+    cancelled = replace(tagged, cancelled_at=at)
+    _apply(house, store_id, *([cancelled, tagged] if overtaken else [tagged, cancelled]))
+    with house.db.read(store_id) as session:
+        order = _order(session)
+        assert (order.confirmation, order.cancelled_at, order.tags) == ("declined", at, ["dastak-cancelled", "vip"])
+
+
 def test_a_customers_no_is_not_undone_by_the_store_not_having_heard_of_it(house: House) -> None:
     """Between the tap and the write-back the store still shows the order open."""
     store_id = factories.store(house)
