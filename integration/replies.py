@@ -57,11 +57,15 @@ def meaning(said: str) -> str:
     return MEANINGS.get(normalised(said), "")
 
 
+_EVERYBODYS = {"stop", "start"}
+"""Words we tell customers of all languages to write, so they say nothing about theirs."""
+
 _SPOKEN: dict[str, set[str]] = {}
 for _language in LANGUAGES:
     for _phrases in wording(_language).phrases.values():
         for _phrase in _phrases:
-            _SPOKEN.setdefault(normalised(_phrase), set()).add(_language)
+            if (_normal := normalised(_phrase)) not in _EVERYBODYS:
+                _SPOKEN.setdefault(_normal, set()).add(_language)
 
 _SCRIPTS = {"DEVANAGARI": "hi", "ARABIC": "ur"}
 """Of our languages, the one written in each script that only one of them uses."""

@@ -8,13 +8,23 @@ from ..world import World
 
 
 @pytest.mark.parametrize(
-    "word", ["STOP", "band karo", "بند کریں", "बंद करो", "No quiero mensajes.", "Sair", "Stop!!", "unsubscribe"]
+    ("word", "goodbye", "welcome"),
+    [
+        ("STOP", "You will get no more messages", "Welcome back"),
+        ("Stop!!", "You will get no more messages", "Welcome back"),
+        ("unsubscribe", "You will get no more messages", "Welcome back"),
+        ("band karo", "Ab aap ko", "Khush aamdeed"),
+        ("بند کریں", "اب آپ کو", "خوش آمدید"),
+        ("बंद करो", "अब आपको", "फिर से स्वागत है"),
+        ("No quiero mensajes.", "No recibirás más mensajes", "Bienvenido de nuevo"),
+        ("Sair", "Você não receberá mais mensagens", "Bem-vindo de volta"),
+    ],
 )
-def test_stop_works_at_once_and_start_undoes_it(world: World, word: str) -> None:
-    """One confirmation of the STOP, then silence with a reason; after START orders are spoken of again."""
+def test_stop_works_at_once_and_start_undoes_it(world: World, word: str, goodbye: str, welcome: str) -> None:
+    """One goodbye in the language of the STOP, then silence with a reason; after START orders are spoken of again."""
     placed = world.place("shopify")
     placed.phone.write(word)
-    assert placed.phone.last.text.startswith("You will get no more messages")
+    assert placed.phone.last.text.startswith(goodbye)
     heard = len(placed.phone.heard)
 
     silent = world.place("shopify", phone=placed.phone)
@@ -28,7 +38,7 @@ def test_stop_works_at_once_and_start_undoes_it(world: World, word: str) -> None
     assert len(placed.phone.heard) == heard
 
     placed.phone.write("START")
-    assert placed.phone.last.text.startswith("Welcome back")
+    assert placed.phone.last.text.startswith(welcome)
     again = world.place("shopify", phone=placed.phone)
     assert world.touchpoints(again)["ask"] == "sent"
 
