@@ -302,7 +302,8 @@ def deliver(house: House, store_id: int, *, seconds: float = 3.0) -> bool:
     pump = _Pump(house, store_id)
     more = True
     while True:
-        if more and pump.in_flight < _BATCH and time.monotonic() < ends:
+        # while a slow call holds the slice open, its time is used
+        if more and pump.in_flight < _BATCH and (time.monotonic() < ends or pump.waits_since(ends)):
             more = _claim_messages(house, store_id, pump)
             reached("deliver.after_claim")
         if not pump.in_flight:
@@ -315,7 +316,7 @@ class _Pump:
 
     def __init__(self, house: House, store_id: int) -> None:
         self._house, self._store_id = house, store_id
-        self._open: dict[Future[Any], tuple[int, int]] = {}
+        self._open: dict[Future[Any], tuple[int, int, float]] = {}
         self._group: list[_Outcome] = []
         self._recorded = time.monotonic()
         self.failure: Callable[[str], Failure] | None = None
@@ -324,14 +325,18 @@ class _Pump:
     def in_flight(self) -> int:
         return len(self._open)
 
+    def waits_since(self, moment: float) -> bool:
+        """Is a call still open that was begun before then?"""
+        return any(begun < moment for _, _, begun in self._open.values())
+
     def call(self, outbox_id: int, attempt: int, work: Callable[[], Any]) -> None:
-        self._open[self._house.hands.submit(work)] = (outbox_id, attempt)
+        self._open[self._house.hands.submit(work)] = (outbox_id, attempt, time.monotonic())
 
     def turn(self) -> None:
         """Wait a moment for answers; write down what came."""
         done, _ = wait(self._open, timeout=0.1, return_when=FIRST_COMPLETED)
         for future in done:
-            outbox_id, attempt = self._open.pop(future)
+            outbox_id, attempt, _ = self._open.pop(future)
             fault = future.exception()
             if fault is not None and not isinstance(fault, Exception):
                 raise fault

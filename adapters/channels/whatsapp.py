@@ -186,7 +186,7 @@ class WhatsApp:
         self._base = f"{settings['WHATSAPP_GRAPH_URL']}/{self._version}"
         self._signup_config: str = settings["WHATSAPP_SIGNUP_CONFIG"]
         self._sdk: str = settings["WHATSAPP_SDK_URL"]
-        self._timeout = config.send_timeout
+        self._timeout = min(config.send_timeout, 10.0)  # what comes later than this comes by status webhook
 
     # -- webhooks --------------------------------------------------------------------------------------------------
 
