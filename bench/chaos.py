@@ -68,6 +68,9 @@ FAULTS = (
 )  # fmt: skip
 """What the fake vendors do wrong, and how often. WhatsApp never drops a webhook for good: it repeats them for days."""
 
+STORM = 90.0
+"""Seconds the trouble goes on after the last order, unless everybody has heard before."""
+
 FATES = {"confirms": 0.5, "cancels": 0.15, "is silent": 0.2, "has paid": 0.15}
 """What the customer does, and the share of customers."""
 
@@ -222,15 +225,25 @@ class Trouble:
             lambda: self._kill("redis", lie=4.0): 1,
         }
 
-    def begin(self) -> None:
+    @contextlib.contextmanager
+    def under_way(self, dice: random.Random) -> Iterator[None]:
+        """Armed processes, faults, and a strike every few seconds."""
+        self._begin()
+        try:
+            with repeating(self._strike, lambda: dice.uniform(4.0, 8.0)):
+                yield
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
         self._supervisor.arm(",".join(f"{label}={chance}" for label, chance in CHECKPOINTS.items()))
         for target, mode, rate in FAULTS:
             self._system.world.ask("POST", "faults", {"target": target, "mode": mode, "rate": rate})
 
-    def strike(self) -> None:
+    def _strike(self) -> None:
         self._dice.choices(list(self._deeds), list(self._deeds.values()))[0]()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         self.made |= {
             f"{f['target']} {f['mode']}": f["struck"] for f in self._system.world.ask("GET", "faults")["faults"]
         }
@@ -248,7 +261,7 @@ class Trouble:
 
 
 @contextlib.contextmanager
-def repeating(what: Callable[[], None], pause: Callable[[], float]) -> Iterator[list[BaseException]]:
+def repeating(what: Callable[[], object], pause: Callable[[], float]) -> Iterator[list[BaseException]]:
     """Something done over and over beside the block. What it raised is raised when the block ends."""
     ended, faults = threading.Event(), list[BaseException]()
 
@@ -315,7 +328,7 @@ def chaos(stage: Stage, engine: str, seed: int, orders: int) -> Ledger:
     ) as system:
         supervisor = system.supervisor
         assert isinstance(supervisor, Hardened)
-        with repeating(lambda: supervisor.mend() and None, lambda: 0.2):
+        with repeating(supervisor.mend, lambda: 0.2):
             house = stage.house(system.url)
             try:
                 _play(system, supervisor, house, dice, ledger)
@@ -343,18 +356,21 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
 
     crowd, trouble = Crowd(world, dice, 11), Trouble(system, supervisor, dice)
     crowd.invite_many(ledger.orders)
-    _say("trouble begins")
-    trouble.begin()
-    with repeating(trouble.strike, lambda: dice.uniform(3.0, 7.0)), repeating(crowd.look, lambda: 1.0):
-        _buy(crowd)
-        _say(f"{ledger.orders:,} orders are placed")
-        _advance(world, "6m")  # reconciliation comes due: WooCommerce tells a thing once and never again
-        until(lambda: _heard(world, crowd, first), "every customer has heard", 420)
-        _say("every customer has heard; four hours pass")
-        _advance(world, "4h")
+    with repeating(crowd.look, lambda: 1.0):
+        _say("trouble begins")
+        with trouble.under_way(dice):
+            _buy(crowd)
+            _say(f"{ledger.orders:,} orders are placed")
+            _advance(world, "6m")  # reconciliation comes due: WooCommerce tells a thing once and never again
+            _wait(lambda: _heard(world, crowd, first), STORM)
+        _say("trouble pauses")
+        until(lambda: _heard(world, crowd, first), "every customer has heard", 600)
+        _say("every customer has heard; four hours pass in trouble")
         silent = {key: count + 1 if key[1] == "is silent" else count for key, count in first.items()}
-        until(lambda: _heard(world, crowd, silent), "the silent are reminded", 240)
-    trouble.end()
+        with trouble.under_way(dice):
+            _advance(world, "4h")
+            _wait(lambda: _heard(world, crowd, silent), STORM / 2)
+        until(lambda: _heard(world, crowd, silent), "the silent are reminded", 600)
     _say("trouble ends; a day passes")
     _settle(world, house)
     for step in ("16h", "4h", "6m", "6m"):
@@ -401,8 +417,15 @@ def _heard(world: World, crowd: Crowd, due: dict[tuple[str, str], int]) -> bool:
     return not missing
 
 
+def _wait(true: Callable[[], bool], seconds: float) -> None:
+    """Until something is so, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not true():
+        pass
+
+
 def _settle(world: World, house: House, seconds: float = 8.0 * EVIDENCE_WAIT) -> None:
-    """Until nothing waits anywhere: no webhook, no unread delivery, no message or write-back, for two looks in a row."""
+    """Until nothing waits anywhere: no webhook, no unread delivery, no message or write-back."""
     calm = 0
 
     def quiet() -> bool:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -26,8 +27,8 @@ from integration.db import inline
 from integration.groupcommit import insert_ignoring
 from integration.house import House
 from integration.ingest import DELIVERIES, WebhookDelivery, delivery_row
-from integration.outbox import Outbox
 from integration.logs import set_up_logs
+from integration.outbox import Outbox
 from integration.ports import WebhookRequest
 from integration.stores import Connection
 
@@ -77,7 +78,7 @@ def measure(stage: Stage, referee: Referee, *, depths: tuple[int, ...], drained:
                 for depth in depths:
                     print(f"  drain, {engine}, {depth:,} waiting, round {number + 1}", flush=True)
                     ask = {"env": environments[depth], "depth": depth, "drained": drained, "send": depth == depths[0]}
-                    runs[depth].append(referee.measure(lambda ask=ask: _in_process(ask)))
+                    runs[depth].append(referee.measure(partial(_in_process, ask)))
             found[engine] = _told(runs)
     return found
 
@@ -121,8 +122,7 @@ def _instant_channel(stage: Stage) -> Iterator[int]:
 def _in_process(ask: dict[str, Any]) -> Drained:
     done = subprocess.run(
         [sys.executable, "-m", "bench.drain", json.dumps(ask)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=600,
         check=False,

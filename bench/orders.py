@@ -109,7 +109,8 @@ class Shot:
 
 def volley(first: int, count: int, duplicates: float = DUPLICATES) -> Iterator[Shot]:
     """`count` requests beginning with order `first`; now and then one of the last thousand comes again."""
-    dice, recent, number = random.Random(first), [], first
+    dice, number = random.Random(first), first
+    recent: list[Shot] = []
     for _ in range(count):
         if recent and dice.random() < duplicates:
             yield dice.choice(recent)

@@ -38,7 +38,9 @@ def goals(found: dict[str, Any]) -> list[Goal]:
         Goal("… times the Node stack that stores them", 6.0, _at(ratios, NODE_STORED, "median")),
         Goal(f"p99 at {RATE} a second, ms", 8.0, _at(found, "ingest", "open loop", SQLITE, "p99"), at_least=False),
         Goal("rate with Redis stopped, share of the rate with it", 0.9, _without_redis(found)),
-        Goal("a burst of 2,000 orders is out, s", 30.0, _at(found, "burst", "80 per second", "all_out"), at_least=False),
+        Goal(
+            "a burst of 2,000 orders is out, s", 30.0, _at(found, "burst", "80 per second", "all_out"), at_least=False
+        ),
         Goal("deliveries per second and worker, SQLite", 500.0, _at(found, "drain", "sqlite", "1000", "per_second")),
         Goal("… PostgreSQL", 500.0, _at(found, "drain", "postgresql", "1000", "per_second")),
         Goal(
@@ -52,7 +54,8 @@ def goals(found: dict[str, Any]) -> list[Goal]:
 
 
 def _without_redis(found: dict[str, Any]) -> float | None:
-    return _at(found, "ingest", "one process", "ratios", NO_REDIS, SQLITE, "median")
+    share: float | None = _at(found, "ingest", "one process", "ratios", NO_REDIS, SQLITE, "median")
+    return share
 
 
 def _at(found: Any, *path: str) -> Any:

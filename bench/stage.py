@@ -120,7 +120,7 @@ class Stage:
 
     def _administer(self, sql: str) -> None:
         with psycopg.connect(self._on_postgres("postgres", driver=""), autocommit=True) as connection:
-            connection.execute(sql)  # type: ignore[call-overload]
+            connection.execute(sql)
 
     def _drop(self) -> None:
         """Databases on somebody's server are taken away again; our own server is gone already."""
