@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
-from babel.dates import format_date
+from babel.dates import format_skeleton
 
 from .catalogue import EXAMPLES, Wording, fill, wording
 from .orders import Order, address_of
@@ -64,7 +64,7 @@ def eta_line(policy: Policy, order: Order, store: Store, words: Wording, now: da
     today = now.astimezone(store.zone).date()
     first, last = (_working_day(today, days) for days in policy.delivery_days)
     locale = babel_locale(words.language)
-    start, end = (format_date(day, "d MMMM", locale=locale) for day in (first, last))
+    start, end = (format_skeleton("MMMMd", day, locale=locale) for day in (first, last))
     return words.fallbacks["eta_on"].format(start=start, end=end)
 
 

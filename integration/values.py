@@ -18,7 +18,7 @@ LANGUAGES = ("en", "ur-Latn", "ur", "hi", "es", "pt")
 
 RIGHT_TO_LEFT = frozenset({"ur"})
 
-_BABEL = {"ur-Latn": "en_PK", "en": "en", "ur": "ur_PK", "hi": "hi_IN", "es": "es_419", "pt": "pt_BR"}
+_BABEL = {"ur-Latn": "en_PK", "en": "en_001", "ur": "ur_PK", "hi": "hi_IN", "es": "es_419", "pt": "pt_BR"}
 
 
 @dataclass(frozen=True, slots=True)
