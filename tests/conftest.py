@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cryptography.fernet import Fernet
 import run
 from adapters import declared_settings, load
 from integration import attempts, upkeep  # noqa: F401  between them they import every table
-from integration.clock import Clock
+from integration.clock import Clock, move
 from integration.db import Database
 from integration.house import House
 from integration.migrations import upgrade
@@ -110,7 +111,11 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def settings_for(database_url: str, var: Path, **env: str) -> Settings:
-    """The settings of `make run`, over a database of the test's own."""
+    """The settings of `make run`, over a database of the test's own. It begins at eleven in the morning for the
+    customers, whatever the time here: at night some messages wait.
+    """
+    clock = Clock(var / "clock")
+    move(var / "clock", (clock.now().replace(hour=6, minute=0) + timedelta(days=1)) - clock.now())
     sandbox = {name: value.format(sandbox="http://127.0.0.1:1") for name, value in run.SANDBOX_SETTINGS.items()}
     return Settings.from_env(
         declared_settings(),

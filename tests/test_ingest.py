@@ -356,7 +356,8 @@ def test_two_drains_of_one_store_process_each_request_once(door: Door) -> None:
 
 def test_a_lost_bell_is_found_by_the_sweep(door: Door) -> None:
     store_id = factories.store(door.house, account="a.myshopify.com")
-    door.shopify("a.myshopify.com", _order())
+    now = door.house.clock.now().isoformat()
+    door.shopify("a.myshopify.com", _order() | dict.fromkeys(("created_at", "processed_at", "updated_at"), now))
     assert ("process", store_id) in set(sweep(door.house))
     process(door.house, store_id)
     assert set(sweep(door.house)) == {("deliver", store_id)}
