@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from integration.catalogue import TEMPLATES, template_name, template_text, wording
 from integration.orders import CONFIRMATION, FULFILMENT, Order
 from integration.rendering import REASONS
-from integration.replies import DECISIONS, MEANINGS, confirm_outcome, decline_outcome, meaning, reason_outcome
+from integration.replies import (
+    DECISIONS,
+    MEANINGS,
+    confirm_outcome,
+    decline_outcome,
+    language_written,
+    meaning,
+    normalised,
+    reason_outcome,
+)
 from integration.values import LANGUAGES
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -158,3 +170,54 @@ def test_buttons_and_rows_fit_their_places(language: str) -> None:
     assert all(len(title) <= 20 for title in words.buttons("cod_confirmation"))
     assert all(len(title) <= 24 for title in words.reasons.values())
     assert len(words.lists["reasons"]) <= 20
+
+
+# -- which language somebody writes --------------------------------------------------------------------------------
+
+LETTERS = {
+    "hi": st.sampled_from("अआइकखगघचजटडतदनपबमयरलवशसह"),
+    "ur": st.sampled_from("ابپتٹجچحخدڈرڑزسشعغفقکگلمنوہیے"),
+    None: st.sampled_from("abcdefghijklmnopqrstuvwxyzñçãéäß"),
+}
+"""What decides: letters of a script that one of our languages alone is written in; Latin ones decide nothing."""
+
+NO_LETTERS = st.text(st.sampled_from(" .,!?।۔،\n0123456789۱۲१२👍🙏😂#*"), max_size=8)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_the_language_of_any_text_is_one_of_ours_or_none(said: str) -> None:
+    """Never an error, whatever a phone sends, and always the same answer."""
+    found = language_written(said)
+    assert found is None or found in LANGUAGES
+    assert language_written(said) == found
+
+
+@pytest.mark.parametrize("language", list(LETTERS))
+@given(data=st.data())
+def test_the_script_decides(language: str | None, data: st.DataObject) -> None:
+    """Most of the letters decide; digits, signs and pictures have no say. Latin text that is no phrase decides
+    nothing.
+    """
+    word = data.draw(st.text(LETTERS[language], min_size=3, max_size=20))
+    others = [letters for other, letters in LETTERS.items() if other != language]
+    few = data.draw(st.text(st.one_of(others), max_size=len(word) - 1)) if language else ""
+    said = data.draw(NO_LETTERS) + word + data.draw(NO_LETTERS) + few
+    assume(not meaning(said))
+    assert language_written(said) == language
+
+
+PHRASES = sorted({p for language in LANGUAGES for phrases in wording(language).phrases.values() for p in phrases})
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_of_one_language_tells_it_and_one_of_several_does_not(phrase: str) -> None:
+    """In any case and with any signs around it; STOP and START are everybody's, for we teach them to all."""
+    speakers = [
+        language
+        for language in LANGUAGES
+        if normalised(phrase) in {normalised(p) for phrases in wording(language).phrases.values() for p in phrases}
+    ]
+    script = {"DEVANAGARI": "hi", "ARABIC": "ur"}.get(unicodedata.name(phrase[0]).split(" ")[0])
+    told = script if phrase in ("stop", "start") or len(speakers) > 1 else speakers[0]
+    for said in (phrase, phrase.upper(), phrase.title(), f"{phrase} 👍", f" {phrase}!! "):
+        assert language_written(said) == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -122,8 +123,9 @@ def test_news_that_comes_while_templates_are_read_is_newer_than_what_was_read(
 def _until_processed(world: World) -> None:
     """The webhook of what just happened has arrived and was understood."""
     store_id = world.store_id("shopify")
+    deadline = time.monotonic() + 20
     while not world.control("GET", "/control/health")["idle"]:
-        pass
+        assert time.monotonic() < deadline, "the webhook never arrived"
     ingest.process(world.house, store_id)
 
 
