@@ -200,7 +200,7 @@ def test_the_script_decides(language: str | None, data: st.DataObject) -> None:
     """
     word = data.draw(st.text(LETTERS[language], min_size=3, max_size=20))
     others = [letters for other, letters in LETTERS.items() if other != language]
-    few = data.draw(st.text(st.one_of(others), max_size=len(word) - 1)) if language else ""
+    few = data.draw(st.text(st.one_of(others), max_size=len(word) - 1))
     said = data.draw(NO_LETTERS) + word + data.draw(NO_LETTERS) + few
     assume(not meaning(said))
     assert language_written(said) == language
