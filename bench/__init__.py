@@ -1,9 +1,9 @@
-"""Measurements: how fast webhooks are taken, how soon a customer hears, how fast a backlog drains.
+"""Measurements: how fast webhooks are taken, how soon a customer hears, how fast a backlog drains; and chaos.
 
-    python -m bench                     everything, about a quarter of an hour (`make bench`)
+    python -m bench                     everything, about 20 minutes (`make bench`)
     python -m bench --only ingest       one part: ingest, burst or drain
     python -m bench --quick --no-node   a small run that shows that all of it works
+    python -m bench.chaos               2,000 orders while everything fails (`make chaos`)
 
-README.md says what the figures mean. Reading order: machine (what it ran on, who disturbed it), orders (what is sent),
-load (who sends it), stage (databases, Redis, servers), then ingest, burst and drain, then report.
+README.md says what the figures mean, and in which order to read the modules.
 """
