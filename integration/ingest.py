@@ -229,10 +229,14 @@ class Mailroom:
             if by == "token"
             else or_(Connection.account == value, and_(Connection.alias == value, Connection.removed_at.is_(None)))
         )
+        # an erased store gets no more mail kept, but for the platform's own word that it was installed again
+        kept = or_(Store.erased_at.is_(None), Connection.room == "stores")
         with self._house.db.operator() as session:
             doors = [
                 _Door(c.store_id, c.id, c.room, c.opened(self._house.vault) if by == "token" else Account(c.account))
-                for c in session.scalars(select(Connection).where(Connection.adapter == adapter, named))
+                for c in session.scalars(
+                    select(Connection).join(Store).where(Connection.adapter == adapter, named, kept)
+                )
             ]
         if len(self._known) > 20_000:
             self._known.clear()

@@ -178,14 +178,20 @@ _PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
 """Printable ASCII without `&`, single spaces inside only."""
 
 
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that turn the direction of the text after them: a name must not turn our sentence round."""
+
+
 def clean(text: object, limit: int = 500) -> str:
-    """A vendor's free text as plain text: entities decoded, control characters and runs of space gone, bounded."""
+    """A vendor's free text as plain text: entities decoded, bounded, no control or direction characters, no runs of
+    space.
+    """
     if text is None:
         return ""
     if isinstance(text, str) and _PLAIN.fullmatch(text):
         return text[:limit]  # nearly every value is plain already
     plain = html.unescape(str(text)[: limit * 8])
-    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in plain)
+    plain = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in plain if c not in _TURNS)
     return re.sub(r"\s+", " ", plain).strip()[:limit]
 
 

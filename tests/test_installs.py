@@ -137,6 +137,25 @@ def test_a_document_with_a_fresh_token_is_the_page_framed_by_its_shop_only(
     assert page.headers["cache-control"] == "no-store"
 
 
+def test_a_merchant_hands_over_what_a_customer_asked_for(lite_world: World, web: httpx.Client) -> None:
+    """The home page says that it is ready, the page shows it, nobody else's number opens anything."""
+    placed = lite_world.place("shopify", customer={"name": "Zubaida Khan"})
+    shop = {"store": "shopify", "action": "privacy", "topic": "customers/data_request", "order_id": placed.order_id}
+    lite_world.control("POST", "/control/stores", shop)
+    lite_world.settle()
+
+    def look(path: str) -> httpx.Response:
+        return web.get(path, params=_hint(id_token=_token(lite_world.house)))
+
+    [href] = re.findall(r'href="(/app/exports/\d+)[^"]*"', look("/app/").text)
+    shown = look(href)
+    assert shown.status_code == 200
+    assert "Zubaida Khan" in shown.text
+    assert placed.phone.number in shown.text
+    assert look("/app/exports/999999").status_code == 404
+    assert look(f"/app/exports/{2**70}").status_code == 404
+
+
 def test_a_document_without_one_is_bounced_to_where_it_gets_one(lite_world: World, web: httpx.Client) -> None:
     page = web.get("/app/orders", params=_hint(id_token="stale"))
     assert page.status_code == 302

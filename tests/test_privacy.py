@@ -195,6 +195,20 @@ class Shopify:
         list(self._app(environ, lambda status, _headers: seen.append(int(status.split()[0]))))
         return seen[0]
 
+    def write(self, number_id: str) -> int:
+        """A customer writes to a number on WhatsApp."""
+        value = {"messaging_product": "whatsapp", "metadata": {"phone_number_id": number_id}, "messages": []}
+        entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+        raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+        seen: list[int] = []
+        environ = {
+            "REQUEST_METHOD": "POST", "PATH_INFO": "/webhooks/channels/whatsapp", "CONTENT_LENGTH": str(len(raw)),
+            "wsgi.input": BytesIO(raw),
+            "HTTP_X_HUB_SIGNATURE_256": "sha256=" + hmac.digest(b"sandbox-whatsapp-secret", raw, "sha256").hex(),
+        }  # fmt: skip
+        list(self._app(environ, lambda status, _headers: seen.append(int(status.split()[0]))))
+        return seen[0]
+
     def order(self, account: str, phone: str, **changes: Any) -> str:
         """A cash order arrives and is understood. Returns the store's id of it."""
         recorded = json.loads((FIXTURES / "stores" / "shopify" / "orders-create__cod.json").read_text())["body_raw"]
@@ -244,12 +258,16 @@ def test_a_shop_is_forgotten_whole_and_the_one_beside_it_not_at_all(house: House
         _meet(house, store_id)
     with house.db.lane(ours) as session:
         uninstall(session.get_one(Store, ours), session.now() - timedelta(days=2))
+    with house.db.read(ours) as session:
+        number = session.scalars(select(Connection.account).where(Connection.room == "channels")).one()
+    assert shopify.write(number) == 200
     before = _count(house, theirs)
     assert all(_count(house, ours)[table] for table in ("customers", "orders", "line_items", "webhook_deliveries"))
 
     assert shopify.asks("ours.myshopify.com", "shop/redact") == 200
     _meet(house, ours)
 
+    assert Shopify(house).write(number) == 404
     assert not any(_count(house, ours).values())
     assert _count(house, theirs) == before
     with house.db.read(ours) as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from decimal import Decimal
 
 import pytest
@@ -114,6 +115,14 @@ def test_clean_text_is_one_bounded_line(raw: str) -> None:
     assert "\n" not in text
     assert "\x00" not in text
     assert "  " not in text
+    turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    assert not turns & {unicodedata.bidirectional(c) for c in text}
+
+
+def test_a_name_cannot_turn_our_sentence_round() -> None:
+    """But what joins and separates letters in Urdu stays."""
+    assert clean("\u202eAli\u2066 Raza") == "Ali Raza"
+    assert clean("می\u200cخواہم") == "می\u200cخواہم"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import structlog
 from flask import Blueprint, abort, redirect, request
 from flask import session as cookie
@@ -35,6 +36,10 @@ from .auth import channel_name, house, link, merchant, page, platforms, signed_i
 log = structlog.get_logger(__name__)
 
 pages = Blueprint("setup", __name__)
+
+
+HAND_OVER = timedelta(days=30)
+"""How long a shop has to give a customer their data (Shopify's rule for customers/data_request)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +227,18 @@ def _templates(session: Session, connection_id: int) -> tuple[list[Template], li
     return [t for t in held if t.status == "approved"], [t for t in held if t.status != "missing"]
 
 
+@pages.get("/app/exports/<int:request_id>")
+@signed_in
+def export(request_id: int) -> Any:
+    """What is kept about a customer who asked, for the merchant to hand over."""
+    with house().db.read(merchant().store_id) as session:
+        asked = session.get(privacy.PrivacyRequest, request_id) if request_id < 2**62 else None
+        if asked is None or asked.result is None:
+            abort(404, "There is no such export; a customer who was erased since leaves none.")
+        written = orjson.dumps(asked.result, option=orjson.OPT_INDENT_2).decode()
+        return page("export.html", asked=asked, written=written, until=asked.asked_at + HAND_OVER)
+
+
 def _concerns(session: Session, store: Store) -> list[Concern]:
     """What only a person can mend, worst first."""
     found = [
@@ -267,6 +284,20 @@ def _concerns(session: Session, store: Store) -> list[Concern]:
                 f"{what} {name}".strip(),
                 row.sentence,
                 link("orders.show", order_id=row.order_id) if row.order_id else "",
+            )
+        )
+    asked = session.scalars(
+        select(privacy.PrivacyRequest)
+        .where(privacy.PrivacyRequest.result.is_not(None), privacy.PrivacyRequest.asked_at > session.now() - HAND_OVER)
+        .order_by(privacy.PrivacyRequest.id)
+    )
+    for request_ in asked:
+        found.append(
+            Concern(
+                "A customer asked for their data",
+                f"It is ready; hand it over by {request_.asked_at + HAND_OVER:%d %B}.",
+                link("setup.export", request_id=request_.id),
+                "wait",
             )
         )
     lost = session.scalar(
