@@ -311,12 +311,13 @@ def uninstall(store: Store, at: datetime) -> bool:
 # -- chores --------------------------------------------------------------------------------------------------------
 
 STORE_CHORES = {
-    "reconcile": timedelta(minutes=5),
     "webhooks": timedelta(hours=1),
+    "reconcile": timedelta(minutes=5),
     "absent": timedelta(hours=24),
     "prune": timedelta(hours=24),
 }
-"""Upkeep of a store's connection and how often it comes due. Reconciliation heals what no webhook told us."""
+"""Upkeep of a store's connection and how often it comes due, in the order of their first run: with the
+webhooks in place before the first reconciliation, no order falls between the two."""
 
 CHANNEL_CHORES = {"templates": timedelta(hours=1), "profile": timedelta(hours=6)}
 

@@ -72,7 +72,7 @@ def _claim(house: House, store_id: int) -> tuple[int, str, int, datetime] | None
     with house.db.lane(store_id) as session:
         free = or_(Chore.leased_until.is_(None), Chore.leased_until < machine)
         chore = session.scalars(
-            select(Chore).where(Chore.due_at <= session.now(), free).order_by(Chore.due_at).limit(1)
+            select(Chore).where(Chore.due_at <= session.now(), free).order_by(Chore.due_at, Chore.id).limit(1)
         ).first()
         if chore is None:
             return None
@@ -199,11 +199,11 @@ def webhooks(house: House, store_id: int, connection_id: int) -> str:
     state, sentence = adapter.ensure_webhooks(account, url, account.credentials["webhook_secret"])
     with house.db.lane(store_id) as session:
         connection = session.get_one(Connection, connection_id)
+        made = any(connection.state.get(name) != value for name, value in state.items())
         connection.remember(**state)
         if sentence and connection.health != "broken":
             connection.sentence = sentence[:500]
-    if sentence:
-        with house.db.lane(store_id) as session:  # what fell into the gap is fetched at once
+        if made or sentence:  # what fell into the gap, the very first one too, is fetched at once
             hurry(session, connection_id, "reconcile")
     return sentence or "all in place"
 

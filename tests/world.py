@@ -170,8 +170,12 @@ class World:
 
     def install(self) -> None:
         """Both demo stores install the app and connect their numbers, as merchants would."""
-        Merchant(self.sandbox.world.settings).play()
+        self.connect()
         self.settle()
+
+    def connect(self) -> None:
+        """The same, before any worker has done its part."""
+        Merchant(self.sandbox.world.settings).play()
 
     # -- what people do --------------------------------------------------------------------------------------------
 

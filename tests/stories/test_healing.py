@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
 from integration.ingest import WebhookDelivery
 from integration.orders import Order
-from integration.stores import Connection, Store
+from integration.stores import Chore, Connection, Store
 
+from ..conftest import build, settings_for
 from ..world import World
 
 STORES = ("shopify", "woocommerce")
@@ -27,6 +33,22 @@ def test_a_webhook_that_never_came_is_healed_by_reconciliation(world: World, sto
     assert len(placed.phone.heard) == 1
     with world.looking(store) as session:
         assert session.scalar(select(WebhookDelivery.id).where(WebhookDelivery.source == "poll")) is not None
+
+
+def test_an_order_placed_before_the_first_webhook_stood_is_found_at_once(
+    fresh_url: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A store has just been connected and looked through; a customer orders before its webhooks are made."""
+    with World.begin(fresh_url("sqlite"), tmp_path, settings_for, build) as world:
+        world.connect()
+        with world.deciding("woocommerce") as store:
+            looked_through = select(Chore).where(Chore.store_id == store.id, Chore.name == "reconcile")
+            chore = object_session(store).scalars(looked_through).one()
+            chore.due_at += timedelta(minutes=5)
+        placed = world.place("woocommerce", settle=False)
+        assert world.control("GET", "/control/stores")["woocommerce"]["webhooks"] == []
+        world.settle()
+        assert len(placed.phone.heard) == 1
 
 
 @pytest.mark.parametrize("store", STORES)
