@@ -364,6 +364,7 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
             _advance(world, "6m")  # reconciliation comes due: WooCommerce tells a thing once and never again
             _wait(lambda: _heard(world, crowd, first), STORM)
         _say("trouble pauses")
+        _advance(world, "6m")  # for what was lost since
         until(lambda: _heard(world, crowd, first), "every customer has heard", 600)
         _say("every customer has heard; four hours pass in trouble")
         silent = {key: count + 1 if key[1] == "is silent" else count for key, count in first.items()}
