@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,18 @@ def test_settings_are_read_in_one_place() -> None:
 def test_the_example_lists_every_setting_in_order() -> None:
     listed = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.M)
     assert listed == [setting.name for setting in (*CORE, *declared_settings())]
+
+
+def test_shopifys_manifest_asks_for_what_the_settings_say_and_subscribes_to_what_is_understood() -> None:
+    manifest = tomllib.loads((ROOT / "shopify.app.toml").read_text())
+    settings = {setting.name: setting.default for setting in declared_settings()}
+    assert manifest["access_scopes"]["scopes"] == settings["SHOPIFY_SCOPES"]
+    assert manifest["webhooks"]["api_version"] == settings["SHOPIFY_API_VERSION"]
+    blocks = manifest["webhooks"]["subscriptions"]
+    topics = {topic for block in blocks for key in ("topics", "compliance_topics") for topic in block.get(key, ())}
+    adapter = discover()["stores"]["shopify"]
+    assert adapter.handles <= topics <= adapter.handles | adapter.ignores
+    assert {block["uri"] for block in blocks} == {"/webhooks/stores/shopify"}
 
 
 def test_every_adapter_has_fixtures() -> None:
