@@ -132,6 +132,8 @@ class Outbox(Tenant, Base):
     """Machine time: until when a send in flight, or the wait for evidence, is given."""
     unknown_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """When it was last in doubt whether the channel took it; kept when that is settled."""
+    proof_until: Mapped[int | None] = mapped_column(Id, default=None)
+    """The newest stored request when the wait for proof was over: up to here the proof may still lie unread."""
     error_code: Mapped[str] = mapped_column(String(24), default="")
     sentence: Mapped[str] = mapped_column(Text, default="")
     settled_by: Mapped[str] = mapped_column(String(24), default="")
@@ -555,7 +557,7 @@ def _to_unknown(house: House, row: Outbox, why: str) -> None:
         row.state, row.leased_until, row.sentence = "queued", None, why
         row.due_at = house.clock.now() + timedelta(seconds=_backoff(row.attempts))
         return
-    row.state, row.sentence, row.unknown_at = "unknown", why, house.clock.now()
+    row.state, row.sentence, row.unknown_at, row.proof_until = "unknown", why, house.clock.now(), None
     row.leased_until = house.clock.machine() + timedelta(seconds=house.settings.evidence_wait)
     if row.touchpoint is not None:
         row.touchpoint.state, row.touchpoint.sentence = (
@@ -724,12 +726,15 @@ def settle_overdue(house: House, store_id: int) -> None:
         rows = session.scalars(
             select(Outbox).where(Outbox.leased_until < machine).options(selectinload(Outbox.touchpoint)).limit(500)
         ).all()
-        mail_waits = _mail_waits(session)
+        oldest_unread, newest = _mail(session)
         for row in rows:
             if row.state == "sending":
                 _to_unknown(house, row, "the process that was sending it ended")
-            elif mail_waits:
-                row.leased_until = machine + timedelta(seconds=5)  # the proof may lie unread in it
+                continue
+            if row.proof_until is None:
+                row.proof_until = newest
+            if oldest_unread is not None and oldest_unread <= row.proof_until:
+                row.leased_until = machine + timedelta(seconds=1)
             elif row.touchpoint is not None and row.touchpoint.critical and row.attempts < MAX_ATTEMPTS:
                 row.state, row.due_at, row.leased_until = "queued", session.now(), None
                 row.sentence = "no proof came that it was taken, so it is sent once more"
@@ -739,11 +744,15 @@ def settle_overdue(house: House, store_id: int) -> None:
                 row.settle("failed", session.now(), by="rule", sentence=why, code="outcome_unknown")
 
 
-def _mail_waits(session: Session) -> bool:
-    """Is there stored mail of this store that nobody has read yet? ingest.py owns the table and imports this module."""
+def _mail(session: Session) -> tuple[int | None, int]:
+    """The oldest request of this store that nobody has read yet, and the newest of all, whoever's, read or not.
+    ingest.py owns the table and imports this module.
+    """
     table = Base.metadata.tables["webhook_deliveries"]
-    waiting = select(table.c.id).where(table.c.store_id == session.store_id, table.c.state == inline("received"))
-    return session.connection().execute(waiting.limit(1)).first() is not None
+    waits = (table.c.store_id == session.store_id, table.c.state == inline("received"))
+    connection = session.connection()
+    unread = connection.scalar(select(func.min(table.c.id)).where(*waits))
+    return unread, connection.scalar(select(func.max(table.c.id))) or 0
 
 
 # -- write-backs ---------------------------------------------------------------------------------------------------

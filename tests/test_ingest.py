@@ -7,10 +7,11 @@ import hmac
 import io
 import json
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from integration import ingest
@@ -18,7 +19,7 @@ from integration.groupcommit import GroupCommit
 from integration.house import House
 from integration.ingest import DELIVERIES, Mailroom, WebhookDelivery, process, replay, sweep
 from integration.orders import Order
-from integration.outbox import Outbox
+from integration.outbox import Outbox, settle_overdue
 from integration.ports import WebhookRequest
 from integration.stores import Connection
 from integration.vault import token_hash
@@ -356,6 +357,31 @@ def test_two_drains_of_one_store_process_each_request_once(door: Door) -> None:
     with door.house.db.read(store_id) as session:
         assert session.scalar(select(func.count()).select_from(Order)) == 20
         assert session.scalar(select(func.count()).select_from(Outbox)) == 20
+
+
+def test_a_message_in_doubt_waits_for_the_mail_that_may_prove_it_and_for_no_later_mail(door: Door) -> None:
+    """The wait for proof is over. What arrived until then is read first; a shop that is never quiet delays nothing."""
+    house = door.house
+    store_id = factories.store(house, account="a.myshopify.com")
+    door.shopify("a.myshopify.com", _order(1), id="w1")
+    process(house, store_id)
+
+    def look() -> str:
+        with house.db.lane(store_id) as session:
+            session.scalars(select(Outbox)).one().leased_until = house.clock.machine() - timedelta(seconds=1)
+        settle_overdue(house, store_id)
+        with house.db.read(store_id) as session:
+            return session.scalars(select(Outbox)).one().state
+
+    with house.db.lane(store_id) as session:
+        session.scalars(select(Outbox)).one().state = "unknown"
+    door.shopify("a.myshopify.com", _order(2), id="w2")
+    assert look() == "unknown"
+    door.shopify("a.myshopify.com", _order(3), id="w3")
+    assert look() == "unknown"
+    with house.db.lane(store_id) as session:
+        session.execute(update(WebhookDelivery).where(WebhookDelivery.key == "w2").values(state="processed"))
+    assert look() == "queued"
 
 
 def test_a_lost_bell_is_found_by_the_sweep(door: Door) -> None:
