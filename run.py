@@ -27,8 +27,8 @@ from integration.settings import CORE
 from servers import die_with_parent, free_port, redis_command
 
 ROOT = Path(__file__).resolve().parent
-WORKERS = (("in", "out"), ("out", "in", "slow"))
-"""Two workers: one puts arriving mail first, the other outgoing mail and chores."""
+WORKERS = (("in", "out"), ("out", "in"), ("slow",))
+"""One puts arriving mail first, one outgoing mail, one talks to shops and may wait for them."""
 
 SANDBOX_SETTINGS = {
     "SHOPIFY_API_KEY": "sandbox-shopify-key",

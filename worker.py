@@ -33,8 +33,10 @@ from integration.logs import set_up_logs
 
 log = structlog.get_logger(__name__)
 
-QUEUES = {"process": "in", "advance": "in", "deliver": "out", "write": "out", "chores": "slow"}
-"""Which queue a door's bell goes to. Chores wait for slow shops, so they have one of their own."""
+QUEUES = {"process": "in", "advance": "in", "deliver": "out", "write": "slow", "chores": "slow"}
+"""Which queue a door's bell goes to. What waits for shops and their rate limits has one of its own, so that no customer
+waits behind a shop.
+"""
 
 BELL_LIFE = 5
 """Seconds for which one bell silences the next of the same door; a bell lost with its job is rung again after that."""

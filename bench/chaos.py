@@ -218,6 +218,7 @@ class Trouble:
         self._deeds: dict[Callable[[], None], int] = {
             lambda: self._kill("worker1"): 3,
             lambda: self._kill("worker2"): 3,
+            lambda: self._kill("worker3"): 2,
             lambda: self._kill("web"): 2,
             lambda: self._kill("clock"): 1,
             self._flush: 2,

@@ -141,7 +141,8 @@ def test_one_command_runs_everything_and_one_signal_ends_it_without_loss(tmp_pat
             "granian",
             "sandbox",
             "worker.py work in out",
-            "worker.py work out in slow",
+            "worker.py work out in",
+            "worker.py work slow",
             "worker.py clock",
             "valkey",
         ):

@@ -77,8 +77,8 @@ def test_ringing_never_waits_for_a_redis_that_is_away() -> None:
 def test_jobs_carry_a_door_and_an_id_and_nothing_else(redis: Redis, client: Client) -> None:
     bell = worker.Bell(worker.connect(redis.url))
     bell.ring("write", 12)
-    _until(lambda: len(Queue("out", connection=client)) == 1)
-    [job] = Queue("out", connection=client).jobs
+    _until(lambda: len(Queue("slow", connection=client)) == 1)
+    [job] = Queue("slow", connection=client).jobs
     assert job.args == ["write", 12] or job.args == ("write", 12)
     assert job.kwargs == {}
     assert job.func_name == "worker.attend"
