@@ -134,6 +134,8 @@ class Outbox(Tenant, Base):
     """When it was last in doubt whether the channel took it; kept when that is settled."""
     proof_until: Mapped[int | None] = mapped_column(Id, default=None)
     """The newest stored request when the wait for proof was over: up to here the proof may still lie unread."""
+    refused_attempt: Mapped[int] = mapped_column(default=0)
+    """The last attempt that the channel took and later reported as failed."""
     error_code: Mapped[str] = mapped_column(String(24), default="")
     sentence: Mapped[str] = mapped_column(Text, default="")
     settled_by: Mapped[str] = mapped_column(String(24), default="")
@@ -252,6 +254,8 @@ class Desk:
     def case(self, touch: Touchpoint) -> Case:
         contact = touch.contact
         conversation = None
+        if touch.answers and contact is not None:
+            self._conversations.pop(contact.id, None)  # what is answered may have begun the conversation just now
         if contact is not None and contact.id is not None:
             self.gather([contact.id])
             conversation = self._conversations[contact.id]
@@ -374,7 +378,10 @@ def _claim_messages(house: House, store_id: int, pump: _Pump) -> bool:
             if row.contact_point_id is not None and row.contact_point_id in busy:
                 left += 1  # one at a time to a person, so that they read in the order we wrote
                 continue
-            verdict = desk.consider(_touchpoint(row))
+            touch = _touchpoint(row)
+            if touch.order is not None and not touch.answers and touch.order.contact_point_id != row.contact_point_id:
+                row.contact = touch.contact = touch.order.contact  # the merchant has corrected the number meanwhile
+            verdict = desk.consider(touch)
             if verdict.outcome == "skip":
                 row.state, row.settled_at, row.sentence = "cancelled", session.now(), verdict.sentence
             elif verdict.outcome == "defer":
@@ -685,6 +692,8 @@ def apply_message_status(
         if row is not None:
             row.sentence = "sent twice: proof of an earlier attempt came after the second had gone"
         return
+    if row is not None and 0 < attempt <= row.refused_attempt and fact.status not in ("delivered", "read"):
+        return  # reported as failed already; statuses come in any order, and this one is older
     if fact.status == "failed":
         _failed_later(house, session, row, message, fact, attempt, failure)
         return
@@ -709,10 +718,13 @@ def _failed_later(
     if row is None or row.attempts != attempt or row.state == "failed":
         return
     meaning: Failure = failure(fact.error_code)
-    row.error_code = fact.error_code[:24]
-    if message is not None and meaning.action in ("retry", "slow_down", "retry_later"):
-        message.vendor_id = None  # the next attempt gets an id of its own
+    row.error_code, row.refused_attempt = fact.error_code[:24], attempt
     _give_up(house, session, row, message, meaning, fact.error_text, fact.error_code)
+    if row.state == "queued":
+        if message is not None:
+            message.vendor_id = None  # the next attempt gets an id of its own
+        if row.touchpoint is not None:
+            row.touchpoint.state = "queued"
 
 
 def settle_overdue(house: House, store_id: int) -> None:
@@ -765,7 +777,7 @@ def write(house: House, store_id: int, *, seconds: float = 5.0) -> bool:
     while True:
         with house.db.lane(store_id) as session:
             connection = live_connection(session, "stores")
-            rows = _due(session, "write_back")[:16]
+            rows = _to_write(session)
             if not rows or connection is None:
                 return False
             machine = house.clock.machine()
@@ -790,6 +802,31 @@ def write(house: House, store_id: int, *, seconds: float = 5.0) -> bool:
             pump.turn()
         if time.monotonic() > ends:
             return True
+
+
+def _to_write(session: Session) -> list[Outbox]:
+    """Write-backs to make now: one of an order at a time, so that the store hears them in the order in which things
+    happened, and none whose answer has been replaced by another since.
+    """
+    under_way = select(Outbox.order_id).where(Outbox.kind == "write_back", Outbox.state == "sending")
+    busy = set(session.scalars(under_way))
+    chosen: list[Outbox] = []
+    for row in sorted(_due(session, "write_back"), key=lambda row: row.id):
+        stands = _STANDS.get(str((row.change or {}).get("outcome")))
+        if stands is not None and row.order is not None and row.order.confirmation != stands:
+            row.state, row.settled_at = "cancelled", session.now()
+            row.sentence = "the order has changed since, so the store was not told"
+        elif row.order_id not in busy and len(chosen) < _WRITES:
+            busy.add(row.order_id)
+            chosen.append(row)
+    return chosen
+
+
+_STANDS = {"confirmed": "confirmed", "declined": "declined", "no_answer": "expired"}
+"""The confirmation of an order for which each outcome may still be told to the store."""
+
+_WRITES = 16
+"""Write-backs claimed at once."""
 
 
 def _writer(adapter: Any, account: Account, change: StoreChange) -> Callable[[], str]:

@@ -291,13 +291,15 @@ def _expire(session: Session, desk: Desk, settled: Settled, enrollment: Enrollme
     asked = [touch.settled_at for touch in enrollment.touchpoints if touch.state == "sent" and touch.settled_at]
     if asked and max(asked) + GRACE > now:
         return max(asked) + GRACE
-    note = "no answer came in time" if asked else "the question never reached the customer"
+    note = "no answer came in time" if asked else NEVER_ASKED
     enrollment.end("done", note, now)
     expired = move(session, order, "confirmation", "expired", cause="clock", at=now, note=note)
     held = move(session, order, "held", "no_answer", cause="clock", at=now, note=note)
     react(session, desk, settled, [t for t in (expired, held) if t is not None])
     return None
 
+
+NEVER_ASKED = "the question never reached the customer"
 
 GRACE = timedelta(hours=4)
 """The least time between the last question and the expiry."""
@@ -323,6 +325,8 @@ def tell_store(session: Session, order: Order, transition: Transition) -> None:
     if told is None or transition.cause == "store":
         return
     outcome, tags, note = told
+    if transition.note == NEVER_ASKED:
+        note = "The customer could not be asked on WhatsApp. Please call before sending."
     policy = session.get_one(Store, session.store_id).policy
     change = StoreChange(
         order_id=order.external_id,

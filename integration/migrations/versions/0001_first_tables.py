@@ -491,6 +491,7 @@ def upgrade() -> None:
         sa.Column("leased_until", db.Instant(), nullable=True),
         sa.Column("unknown_at", db.Instant(), nullable=True),
         sa.Column("proof_until", db.Id, nullable=True),
+        sa.Column("refused_attempt", sa.Integer(), nullable=False),
         sa.Column("error_code", sa.String(length=24), nullable=False),
         sa.Column("sentence", sa.Text(), nullable=False),
         sa.Column("settled_by", sa.String(length=24), nullable=False),
