@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import object_session
 
 from integration.customers import ContactPoint
 from integration.guards import SKIP_REASONS
 from integration.journeys import JourneySetting
+from integration.orders import Order
 
 from ..world import World
 
@@ -129,3 +131,49 @@ def test_a_story_is_told_in_the_order_it_happened(world: World) -> None:
         "Answered: reason thanks",
     ]
     assert [title for title in titles if title in expected] == expected
+
+
+def test_a_question_that_waits_goes_to_the_number_the_merchant_corrected(world: World) -> None:
+    """The template is in review; meanwhile the merchant mends the number. The stranger hears nothing."""
+    known = world.place("woocommerce")
+    world.templates("woocommerce", name="dastak_cod_confirmation_v1", language="en", status="PENDING")
+    placed = world.place("woocommerce")
+    heard = len(known.phone.heard)
+    with world.deciding("woocommerce") as store:
+        session = object_session(store)
+        right = session.scalars(select(Order).where(Order.name == known.name)).one().contact
+        session.scalars(select(Order).where(Order.name == placed.name)).one().contact = right
+    world.templates("woocommerce", name="dastak_cod_confirmation_v1", language="en", status="APPROVED")
+    assert placed.phone.heard == []
+    assert placed.name in known.phone.heard[heard].text
+
+
+@pytest.mark.parametrize("store", ["shopify", "woocommerce"])
+def test_a_store_that_was_away_hears_only_the_answer_that_stands(world: World, store: str) -> None:
+    """Confirmed, then cancelled while the store's API asked to be left alone: it never hears the first."""
+    placed = world.place(store)
+    question = placed.phone.last
+    world.fault(f"{store}.api", "throttle_429")
+    placed.phone.tap_quietly("Confirm", question)
+    world.settle()
+    placed.phone.tap("Cancel", question)
+    world.calm()
+    for _ in range(3):
+        world.advance("10m")
+    assert world.states(placed)[0] == "declined"
+    kept = world.in_store(placed)
+    assert "dastak-confirmed" not in kept["tags"]
+    assert "confirmed" not in kept["meta"].values()
+    assert not any("confirmed this order" in note["note"] for note in kept["notes"])
+    assert kept["status"] == "cancelled"
+
+
+def test_an_order_nobody_could_be_asked_about_is_not_said_to_be_unanswered(world: World) -> None:
+    """The number has no WhatsApp: the store is told to call, not that the customer did not answer."""
+    phone = world.phone()
+    world.whatsapp("fail_next", phone=phone.number, code=131026, when="send")
+    placed = world.place("woocommerce", phone=phone)
+    for _ in range(4):
+        world.advance("8h")
+    [note] = [n["note"] for n in world.in_store(placed)["notes"] if "WhatsApp" in n["note"]]
+    assert note == "The customer could not be asked on WhatsApp. Please call before sending."
