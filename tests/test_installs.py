@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import orjson
 import pytest
 from flask import Flask
 from joserfc import jwt
@@ -20,6 +22,7 @@ from sqlalchemy import select
 from adapters.stores.shopify import _signed
 from integration import attempts
 from integration.access import open_account
+from integration.db import Database
 from integration.errors import ConfigurationError, InvalidSignature
 from integration.house import House
 from integration.orders import Order
@@ -528,6 +531,48 @@ def test_a_code_of_the_signup_window_connects_a_fresh_number(lite_world: World, 
     assert "lives only 30 seconds" in again.text
     lite_world.settle()
     assert "Multan Mangoes" in browser.get("/app/whatsapp").text
+
+
+# -- slow and hostile visitors -------------------------------------------------------------------------------------
+
+
+class _Slow(io.BytesIO):
+    """A body that arrives while somebody else wants to write. `held_up` says that they could not."""
+
+    def __init__(self, db: Database, body: bytes) -> None:
+        super().__init__(body)
+        self._db, self.held_up, self.was_read = db, False, False
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self.was_read:
+            self.was_read = True
+            other = threading.Thread(target=self._write)
+            other.start()
+            other.join(2)
+            self.held_up = other.is_alive()
+        return super().readinto(buffer)
+
+    def _write(self) -> None:
+        with self._db.operator_writing():
+            pass
+
+
+def test_a_body_that_comes_slowly_holds_no_writer_up(lite_house: House) -> None:
+    factories.store(lite_house, account=SHOP)
+    with lite_house.db.operator_writing() as session:
+        begun = attempts.begin(session, "woocommerce", "https://shop.example")
+    client = build_app(lite_house).test_client()
+    bearer = {"Authorization": f"Bearer {_token(lite_house)}"}
+    form = "application/x-www-form-urlencoded"
+    for path, body, kind, status in (
+        (f"/install/woocommerce/callback/{begun.callback_token}", orjson.dumps(_keys(begun.state)), "application/json",
+         200),
+        ("/app/journeys/order_confirmation", b"enabled=1", form, 303),
+        ("/app/whatsapp/test", b"phone=1", form, 422),
+    ):  # fmt: skip
+        slow = _Slow(lite_house.db, body)
+        answer = client.post(path, input_stream=slow, content_length=len(body), content_type=kind, headers=bearer)
+        assert (answer.status_code, slow.was_read, slow.held_up) == (status, True, False), path
 
 
 # -- one account, one store ----------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     app.extensions["mailroom"] = mailroom
     for part in (health, install, setup, channels, orders, journeys):
         app.register_blueprint(part.pages)
+    app.before_request(_read_body)
     auth.guard(app)
     commands.register(app)
     _errors(app)
@@ -83,6 +84,11 @@ def create_app() -> Flask:
     house = build_house(dotenv=dotenv_path())
     house.ring = worker.bell(house.settings.redis_url).ring
     return build_app(house)
+
+
+def _read_body() -> None:
+    """Read what is sent to its end before a page opens a transaction: a slow client must hold nobody's lane."""
+    request.get_data(parse_form_data=True)
 
 
 def _errors(app: Flask) -> None:
