@@ -350,7 +350,7 @@ def _parse(house: House, row: WebhookDelivery) -> _Letter:
     except NotUnderstood as fault:
         letter.state, letter.sentence = "not_understood", str(fault)
     except Exception as fault:
-        letter.state, letter.sentence = "failed", _where(fault)
+        letter.state, letter.sentence = "failed", place_of(fault)
         log.error("parse.bug", adapter=row.adapter, delivery_id=row.id, fault=letter.sentence)
     return letter
 
@@ -394,8 +394,8 @@ def _one_by_one(house: House, store_id: int, letters: Sequence[_Letter]) -> set[
         except NotUnderstood as fault:
             _set_aside(house, store_id, letter.id, "not_understood", str(fault))
         except Exception as fault:
-            log.error("apply.bug", delivery_id=letter.id, fault=_where(fault))
-            _set_aside(house, store_id, letter.id, "failed", _where(fault))
+            log.error("apply.bug", delivery_id=letter.id, fault=place_of(fault))
+            _set_aside(house, store_id, letter.id, "failed", place_of(fault))
     return bells
 
 
@@ -405,7 +405,7 @@ def _set_aside(house: House, store_id: int, delivery_id: int, state: str, senten
         row.state, row.sentence, row.processed_at = state, sentence[:500], session.now()
 
 
-def _where(fault: BaseException) -> str:
+def place_of(fault: BaseException) -> str:
     """A fault's type and place. Not its message: that may quote a customer's data."""
     frame = traceback.extract_tb(fault.__traceback__)[-1]
     return f"{type(fault).__name__} in {frame.name} (line {frame.lineno})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import or_, select
@@ -16,13 +17,13 @@ from . import ingest, privacy
 from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
-from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
+from .errors import ConfigurationError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import OrderChanged, OrderRemoved
 from .groupcommit import insert_ignoring
 from .house import House
 from .ingest import DELIVERIES, delivery_row
 from .orders import Book, Order, apply_removed, is_news
-from .ports import Account, TemplateSeen, WatchesWebhooks
+from .ports import Account, TemplateSeen, WatchesWebhooks, WebhookRequest
 from .stores import EVERY, Chore, Connection, Store, hurry
 from .values import LANGUAGES
 
@@ -64,6 +65,9 @@ def run(house: House, store_id: int) -> None:
                 _note_broken(house, store_id, connection_id, name, str(fault))
             except (TransientError, OutcomeUnknown) as fault:
                 failed, sentence = True, str(fault)
+            except Exception as fault:  # a bug of one chore stops no other, and is seen
+                failed, sentence = True, ingest.place_of(fault)
+                log.error("chore.bug", chore=name, store_id=store_id, fault=sentence)
         _put_back(house, store_id, chore_id, was_due, failed, sentence)
 
 
@@ -119,7 +123,7 @@ def reconcile(house: House, store_id: int, connection_id: int) -> str:
     rows = []
     for request in adapter.fetch_orders(account, since):
         found += 1
-        facts = [fact for fact in adapter.parse(request) if isinstance(fact, OrderChanged)]
+        facts = _orders_in(adapter, request)
         newest = max(filter(None, (newest, *(fact.occurred_at for fact in facts))), default=newest)
         rows.append(
             (
@@ -147,6 +151,14 @@ def reconcile(house: House, store_id: int, connection_id: int) -> str:
         if connection.health == "broken":
             connection.mended()
     return f"{found} orders looked at, {missed} that no webhook had told us"
+
+
+def _orders_in(adapter: Any, request: WebhookRequest) -> list[OrderChanged]:
+    """What a found order says. Of one that cannot be read nothing: it is posted all the same, and shown as such."""
+    try:
+        return [fact for fact in adapter.parse(request) if isinstance(fact, OrderChanged)]
+    except NotUnderstood:
+        return []
 
 
 def _post(house: House, store_id: int, rows: list[tuple[list[OrderChanged], dict[str, object]]]) -> int:
