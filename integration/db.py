@@ -355,6 +355,7 @@ def _postgres(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
     )
 
@@ -368,6 +369,7 @@ def _sqlite(path: str, pool_size: int) -> Engine:
         f"sqlite:///{path}",
         pool_size=pool_size,
         max_overflow=pool_size,
+        hide_parameters=True,
         connect_args={"timeout": 30, "check_same_thread": False},
     )
 

@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Integer, LargeBinary, delete, func, insert, inspect, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from integration.clock import Clock
 from integration.customers import Consent
@@ -134,6 +135,14 @@ def test_a_failed_transaction_leaves_nothing(house: House) -> None:
         raise RuntimeError("in the middle")
     with house.db.read(ours) as session:
         assert session.scalar(select(Order).where(Order.external_id == "lost")) is None
+
+
+def test_a_databases_error_names_no_customer(house: House) -> None:
+    """It is written into logs and into the record of a failed job."""
+    with pytest.raises(DBAPIError) as failed, house.db.operator() as session:
+        session.execute(text("SELECT * FROM nowhere WHERE phone = :phone"), {"phone": "+923001234567"})
+    assert "nowhere" in str(failed.value)
+    assert "+923001234567" not in str(failed.value)
 
 
 def test_a_lane_is_held_by_one_at_a_time(house: House) -> None:
