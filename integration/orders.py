@@ -133,6 +133,8 @@ class Order(Tenant, Base):
     """Why nobody should pack it: no_answer. Empty when nothing holds it."""
     cancelled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     removed_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    erased_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When its customer was forgotten, as privacy law has it. What the store says of a person is passed over since."""
     cancel_reason: Mapped[str] = mapped_column(String(40), default="")
     """The customer's own reason, once given."""
     test: Mapped[bool] = mapped_column(default=False)
@@ -164,10 +166,18 @@ class Order(Tenant, Base):
         return self.fulfilment in DISPATCHED
 
     @property
+    def due(self) -> Money:
+        """What is to be paid at the door: all of it, unless the store says that a part was paid in advance."""
+        part = self.outstanding
+        return Money(part, self.currency) if part is not None and 0 < part < self.total else self.money
+
+    @property
     def revision(self) -> str:
         """Changes when what the customer was asked to confirm changes: the amount or the goods."""
         goods = "|".join(f"{i.external_id}x{i.quantity}" for i in sorted(self.items, key=lambda i: i.external_id))
-        return hashlib.blake2s(f"{self.total.normalize()}{self.currency}{goods}".encode(), digest_size=4).hexdigest()
+        return hashlib.blake2s(
+            f"{self.due.amount.normalize()}{self.currency}{goods}".encode(), digest_size=4
+        ).hexdigest()
 
 
 class LineItem(Tenant, Base):
@@ -402,7 +412,9 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
     if order is not None and content == order.content and order.removed_at is None:
         order.changed_at = fact.occurred_at  # a repeat, or the echo of our own write
         return []
-    said = _said(fact) | {"content": content, "changed_at": fact.occurred_at, "removed_at": None}
+    erased = order is not None and order.erased_at is not None
+    said = _said(fact) | ({} if erased else _whose(fact))
+    said |= {"content": content, "changed_at": fact.occurred_at, "removed_at": None}
     was_cancelled = order is not None and order.cancelled_at is not None
     is_new = order is None
     if order is None:
@@ -422,7 +434,8 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
                 setattr(order, name, value)
         order.is_cod = order.is_cod or is_cod(fact.gateways, policy)
     _describe_items(session, order, fact)
-    _describe_contact(book, order, fact)
+    if not erased:
+        _describe_contact(book, order, fact)
     moves = _Moves(session, order, "store", fact.occurred_at, delivery_id)
 
     payment = _payment(order, fact)
@@ -580,21 +593,29 @@ class _Moves:
             self.made.append(made)
 
 
+def _in_its_currency(part: Money | None, whole: Money) -> Decimal | None:
+    """The amount of a part, where it is stated in the currency of the whole."""
+    return part.amount if part is not None and part.currency == whole.currency else None
+
+
 def _said(fact: OrderChanged) -> dict[str, Any]:
     """What a store says of an order, as columns."""
     return {
         "name": fact.name[:64],
         "total": fact.total.amount,
         "currency": fact.total.currency,
-        "outstanding": fact.outstanding.amount if fact.outstanding else None,
+        "outstanding": _in_its_currency(fact.outstanding, fact.total),
         "gateway": ", ".join({name.casefold(): name for name in fact.gateways if name}.values())[:200],
         "cancelled_at": fact.cancelled_at,
         "test": fact.test,
         "tags": list(fact.tags),
         "locale": fact.locale[:16],
-        "customer_name": fact.customer_name[:200],
-        "address": _address(fact.address),
     }
+
+
+def _whose(fact: OrderChanged) -> dict[str, Any]:
+    """What it says of the person."""
+    return {"customer_name": fact.customer_name[:200], "address": _address(fact.address)}
 
 
 def _describe_contact(book: Book, order: Order, fact: OrderChanged) -> None:

@@ -174,7 +174,7 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
     traces = {trace.lstrip("+").lower() for trace in named if trace and len(trace) > 6}
     subjects = {f"order:{o.external_id}" for o in orders} | {f"contact:{c.id}" for c in contacts}
     for order in orders:
-        order.customer_name, order.address, order.content = REDACTED, {}, ""
+        order.customer_name, order.address, order.erased_at = REDACTED, {}, session.now()
         order.contact = order.customer = None
         order.contact_point_id = order.customer_id = None
     session.flush()

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import func, select
 
 from integration import privacy, upkeep
-from integration.customers import Consent, ContactPoint, Customer
+from integration.customers import Consent, ContactPoint, Customer, contact_for_phone
 from integration.db import Base, Session
 from integration.events import PrivacyRequested
 from integration.house import House
@@ -138,6 +138,20 @@ def test_she_may_become_a_customer_again(world: World) -> None:
     again = world.place("shopify", phone=life.first.phone, customer={"name": life.name, "email": life.email})
     assert world.touchpoints(again)["ask"] == "sent"
     assert world.order(life.first).customer_name == privacy.REDACTED
+
+
+def test_who_was_forgotten_is_not_brought_back_by_the_stores_next_word(world: World) -> None:
+    """Reconciliation finds her orders unchanged and stores nothing; a later change moves the order, not the person."""
+    life = _life(world)
+    _ask(world, "customers/redact", life.first)
+    world.advance("10m")
+    assert life.left(world) == set()
+    world.hand(life.first, "fulfil")
+    order = world.order(life.first)
+    assert order.fulfilment == "booked"
+    assert (order.customer_name, order.address, order.contact, order.customer) == (privacy.REDACTED, {}, None, None)
+    with world.looking("shopify") as session:
+        assert contact_for_phone(session, life.first.phone.number) is None
 
 
 def test_a_customer_sees_all_that_is_kept_until_it_is_erased(world: World) -> None:

@@ -261,6 +261,7 @@ def upgrade() -> None:
         sa.Column("held", sa.String(length=40), nullable=False),
         sa.Column("cancelled_at", db.Instant(), nullable=True),
         sa.Column("removed_at", db.Instant(), nullable=True),
+        sa.Column("erased_at", db.Instant(), nullable=True),
         sa.Column("cancel_reason", sa.String(length=40), nullable=False),
         sa.Column("test", sa.Boolean(), nullable=False),
         sa.Column("tags", db.Json(), nullable=False),
