@@ -19,11 +19,12 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from sqlalchemy import select
 
+import adapters.http
 from adapters.stores.shopify import _signed
 from integration import attempts
 from integration.access import open_account
 from integration.db import Database
-from integration.errors import ConfigurationError, InvalidSignature
+from integration.errors import ConfigurationError, InvalidSignature, PermanentError
 from integration.house import House
 from integration.orders import Order
 from integration.ports import Embedded
@@ -412,7 +413,8 @@ def test_a_declined_or_expired_attempt_changes_nothing(lite_world: World, browse
         ("file:///etc/passwd", "must begin with https"), ("https://[::1]/", "private network"),
         ("https://10.0.0.8/x", "private network"),
         ("https://169.254.169.254/latest/meta-data", "private network"), ("javascript:alert(1)", "No website answers"),
-        ("", "must begin with https"), ("https://", "must begin with https"),
+        ("", "must begin with https"), ("https://", "must begin with https"), ("https://[abc", "no web address"),
+        ("https://a]b", "no web address"), ("https://\u2100.com", "no web address"),
     ],
 )  # fmt: skip
 def test_addresses_that_lead_inside_are_refused(lite_world: World, browser: httpx.Client, url: str, said: str) -> None:
@@ -422,6 +424,14 @@ def test_addresses_that_lead_inside_are_refused(lite_world: World, browser: http
     answer = browser.post("/install/woocommerce", data={"store_url": url, "csrf_token": token[1]})
     assert answer.status_code == 422
     assert said in answer.text
+
+
+def test_a_shop_that_redirects_to_nonsense_is_no_crash(lite_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([httpx.Response(302, headers={"location": "https://[abc"})])
+    monkeypatch.setattr(adapters.http, "guard", lambda url, trusted: url)
+    monkeypatch.setattr(adapters.http, "read", lambda *args, **more: next(answers))
+    with pytest.raises(ConfigurationError, match="no web address"):
+        lite_house.registry.get("stores", "woocommerce").find_store("shop.example")
 
 
 def test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(lite_world: World, browser: httpx.Client) -> None:
@@ -434,9 +444,11 @@ def test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(lite_world: 
         "consumer_key": "ck_x",
         "consumer_secret": "cs_x",
     }
-    wrong = browser.post("/install/woocommerce/keys", data=form)
-    assert wrong.status_code == 422
-    assert "cs_x" not in wrong.text
+    for key in ("ck_x", "ck_\u0627"):
+        wrong = browser.post("/install/woocommerce/keys", data={**form, "consumer_key": key})
+        assert wrong.status_code == 422
+        assert "These are no WooCommerce keys" in wrong.text
+        assert "cs_x" not in wrong.text
     with lite_world.house.db.operator() as session:
         known = session.scalars(select(Connection).where(Connection.adapter == "woocommerce")).one()
         keys = lite_world.house.vault.open(known.sealed)
@@ -573,6 +585,28 @@ def test_a_body_that_comes_slowly_holds_no_writer_up(lite_house: House) -> None:
         slow = _Slow(lite_house.db, body)
         answer = client.post(path, input_stream=slow, content_length=len(body), content_type=kind, headers=bearer)
         assert (answer.status_code, slow.was_read, slow.held_up) == (status, True, False), path
+
+
+def test_what_a_database_or_a_shop_cannot_take_is_no_crash(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    factories.store(house, account=SHOP)
+    client = build_app(house).test_client()
+    bearer = {"Authorization": f"Bearer {_token(house)}"}
+    assert client.get("/app/orders?q=a%00b", headers=bearer).status_code == 200
+    assert client.get(f"/app/whatsapp?test={'9' * 23}", headers=bearer).status_code == 200
+    assert client.get("/install/woocommerce/return?success=1&user_id=%00").status_code in (400, 403)
+
+    def refuse(*_: Any) -> None:
+        raise PermanentError("the store refused: HTTP 418")
+
+    with house.db.operator_writing() as session:
+        begun = attempts.begin(session, "woocommerce", "https://shop.example")
+    with client.session_transaction() as cookie:
+        cookie["attempt"] = begun.browser_token
+    assert client.post(f"/install/woocommerce/callback/{begun.callback_token}", json=_keys(begun.state)).text == "ok"
+    monkeypatch.setattr(house.registry.get("stores", "woocommerce"), "profile", refuse)
+    answer = client.get(f"/install/woocommerce/return?success=1&user_id={begun.state}")
+    assert answer.status_code == 422
+    assert "the store refused: HTTP 418" in answer.text
 
 
 # -- one account, one store ----------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ from typing import Any
 
 import structlog
 from flask import Flask, render_template, request
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 import worker
 from adapters import build_house
-from integration.errors import ConfigurationError, TransientError
+from integration.errors import ConfigurationError, PermanentError, TransientError
 from integration.house import House
 from integration.ingest import Mailroom
 from integration.logs import set_up_logs
@@ -101,6 +102,15 @@ def _errors(app: Flask) -> None:
     @app.errorhandler(ConfigurationError)
     def _configuration(fault: ConfigurationError) -> tuple[str, int]:
         return _page(409, str(fault))
+
+    @app.errorhandler(PermanentError)
+    def _refused(fault: PermanentError) -> tuple[str, int]:
+        return _page(422, str(fault))
+
+    @app.errorhandler(DataError)
+    def _unfit(fault: DataError) -> tuple[str, int]:
+        log.warning("page.unfit", path=request.path, fault=type(fault.orig).__name__)
+        return _page(400, "Something in this address or form cannot be looked up. Check what you typed.")
 
     @app.errorhandler(TransientError)
     def _transient(fault: TransientError) -> tuple[str, int]:

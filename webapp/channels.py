@@ -166,9 +166,9 @@ def _show(status: int = 200, **values: Any) -> Any:
         held = (
             session.scalars(select(Template).where(Template.connection_id == connection.id)).all() if connection else []
         )
-        test = None
-        if request.args.get("test", "").isdecimal():
-            test = session.get(Touchpoint, int(request.args["test"]))
+        test, wanted = None, request.args.get("test", "")
+        if wanted.isdecimal() and len(wanted) < 19:
+            test = session.get(Touchpoint, int(wanted))
         table = [
             (
                 key,

@@ -14,7 +14,7 @@ from integration.inbox import Conversation
 from integration.orders import Order, address_of, language_for
 from integration.stores import Store
 from integration.story import STATUS_WORDS, tell
-from integration.values import RIGHT_TO_LEFT
+from integration.values import RIGHT_TO_LEFT, clean
 
 from .auth import house, link, merchant, page, signed_in
 from .channels import LANGUAGE_NAMES
@@ -42,7 +42,7 @@ TONES = {
 def listing() -> Any:
     view = request.args.get("view", "all")
     view = view if view in VIEWS else "all"
-    search = request.args.get("q", "").strip()[:64]
+    search = clean(request.args.get("q"), 64)
     before = request.args.get("before", "")
     with house().db.read(merchant().store_id) as session:
         store = session.get_one(Store, merchant().store_id)

@@ -136,7 +136,13 @@ class WooCommerce:
         """The shop's canonical address, by asking its public index; redirects are followed by hand, each hop
         guarded.
         """
-        url = url.strip()
+        try:
+            return self._find_store(url.strip())
+        except ValueError:
+            raise ConfigurationError("This is no web address. Write it like https://my-shop.com.") from None
+
+    def _find_store(self, url: str) -> str:
+        """Raises ValueError where an address, the merchant's or a redirect's, is none."""
         if "://" not in url:
             url = f"https://{url}"
         parts = urlsplit(url)
@@ -182,12 +188,14 @@ class WooCommerce:
             raise InvalidSignature("These are no keys.") from None
         if not hmac.compare_digest(user.encode("utf-8", "replace"), state.encode()) or rights != "read_write":
             raise InvalidSignature("These keys are not for this connection.")
-        if not (isinstance(key, str) and _KEY.fullmatch(key) and isinstance(secret, str) and _SECRET.fullmatch(secret)):
+        if not _are_keys(key, secret):
             raise InvalidSignature("These are no WooCommerce keys.")
         return Grant({"consumer_key": key, "consumer_secret": secret})
 
     def profile(self, account: Account) -> StoreProfile:
         """Also the proof that the keys belong to this very shop."""
+        if not _are_keys(account.credentials.get("consumer_key"), account.credentials.get("consumer_secret")):
+            raise ConfigurationError("These are no WooCommerce keys: they begin with ck_ and cs_.")
         settings = self._get(account, "settings/general", {"_fields": "id,value"})
         values = {row["id"]: row.get("value") for row in settings if isinstance(row, dict) and "id" in row}
         index = http.body_of(
@@ -348,6 +356,10 @@ class WooCommerce:
                 raise TransientError(f"the store could not be reached ({type(fault).__name__})") from None
             raise OutcomeUnknown(f"the store did not answer in time or broke off ({type(fault).__name__})") from None
         return answered
+
+
+def _are_keys(key: Any, secret: Any) -> bool:
+    return isinstance(key, str) and isinstance(secret, str) and bool(_KEY.fullmatch(key) and _SECRET.fullmatch(secret))
 
 
 def _never_left(fault: requests.RequestException) -> bool:
