@@ -434,6 +434,23 @@ def test_a_shop_that_redirects_to_nonsense_is_no_crash(lite_house: House, monkey
         lite_house.registry.get("stores", "woocommerce").find_store("shop.example")
 
 
+@pytest.mark.parametrize(
+    ("given", "account"),
+    [
+        ("my-shop.com", "https://my-shop.com"), ("My-Shop.com", "https://my-shop.com"),
+        ("https://my-shop.com:443/", "https://my-shop.com"), ("HTTPS://MY-SHOP.COM:/", "https://my-shop.com"),
+        ("my-shop.com:8443", "https://my-shop.com:8443"), ("my-shop.com/Store", "https://my-shop.com/Store"),
+    ],
+)  # fmt: skip
+def test_a_shop_is_one_store_however_its_address_is_spelled(
+    lite_house: House, monkeypatch: pytest.MonkeyPatch, given: str, account: str
+) -> None:
+    index = httpx.Response(200, json={"namespaces": ["wc/v3"]})
+    monkeypatch.setattr(adapters.http, "guard", lambda url, trusted: url)
+    monkeypatch.setattr(adapters.http, "read", lambda *args, **more: index)
+    assert lite_house.registry.get("stores", "woocommerce").find_store(given) == account
+
+
 def test_keys_made_by_hand_connect_a_store_whose_page_does_not_work(lite_world: World, browser: httpx.Client) -> None:
     page = browser.get("/install/woocommerce")
     token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)

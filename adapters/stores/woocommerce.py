@@ -165,7 +165,7 @@ class WooCommerce:
                 )
             if "wc/v3" not in namespaces:
                 raise ConfigurationError("This is a WordPress site, but WooCommerce is not active on it.")
-            return here.split("/wp-json")[0]
+            return _one_spelling(here.split("/wp-json")[0])
         raise ConfigurationError("This address redirects in circles.")
 
     def approval_url(self, account: str, state: str, callback_url: str, return_url: str) -> str:
@@ -356,6 +356,13 @@ class WooCommerce:
                 raise TransientError(f"the store could not be reached ({type(fault).__name__})") from None
             raise OutcomeUnknown(f"the store did not answer in time or broke off ({type(fault).__name__})") from None
         return answered
+
+
+def _one_spelling(url: str) -> str:
+    """The address as every merchant of this shop gets it: the host in lower case, no port that goes without saying."""
+    parts = urlsplit(url)
+    host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80").removesuffix(":")
+    return parts._replace(netloc=host).geturl()
 
 
 def _are_keys(key: Any, secret: Any) -> bool:
