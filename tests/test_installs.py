@@ -23,10 +23,12 @@ import adapters.http
 from adapters.stores.shopify import _signed
 from integration import attempts
 from integration.access import open_account
+from integration.customers import EVERYTHING, REVOKED, contact_for_phone, record_consent, standing
 from integration.db import Database
 from integration.errors import ConfigurationError, InvalidSignature, PermanentError
 from integration.house import House
 from integration.orders import Order
+from integration.outbox import Touchpoint
 from integration.ports import Embedded
 from integration.stores import Connection, Store, connect
 from webapp import build_app
@@ -560,6 +562,29 @@ def test_a_code_of_the_signup_window_connects_a_fresh_number(lite_world: World, 
     assert "lives only 30 seconds" in again.text
     lite_world.settle()
     assert "Multan Mangoes" in browser.get("/app/whatsapp").text
+
+
+def test_a_test_message_does_not_lift_a_stop(lite_house: House) -> None:
+    store_id = factories.store(lite_house, account=SHOP)
+    with lite_house.db.lane(store_id) as session:
+        contact = factories.contact(session, "+923001234567")
+        record_consent(session, contact, EVERYTHING, REVOKED, source="reply", evidence="STOP", at=session.now())
+    answer = (
+        build_app(lite_house)
+        .test_client()
+        .post(
+            "/app/whatsapp/test",
+            data={"phone": "0300 1234567"},
+            headers={"Authorization": f"Bearer {_token(lite_house)}"},
+        )
+    )
+    assert answer.status_code == 422
+    assert "This person wrote STOP; only their START lifts it." in answer.text
+    with lite_house.db.read(store_id) as session:
+        kept = contact_for_phone(session, "+923001234567")
+        assert kept is not None
+        assert standing(kept.consents).opted_out_at is not None
+        assert session.scalars(select(Touchpoint)).all() == []
 
 
 # -- slow and hostile visitors -------------------------------------------------------------------------------------

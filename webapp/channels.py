@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from integration.access import live_connection
 from integration.catalogue import TEMPLATES, Template
-from integration.customers import GRANTED, UTILITY, contact_for_phone, new_contact, record_consent
+from integration.customers import GRANTED, UTILITY, contact_for_phone, new_contact, record_consent, standing
 from integration.errors import ConfigurationError, PermanentError, TransientError
 from integration.journeys import send_now
 from integration.outbox import Desk, Touchpoint
@@ -112,6 +112,8 @@ def test_message(name: str) -> Any:
         contact = contact_for_phone(session, number) or new_contact(
             session, phone=number, name="", country=store.country
         )
+        if standing(contact.consents).opted_out_at is not None:
+            return _show(422, fault="This person wrote STOP; only their START lifts it.", at="test")
         session.flush()
         record_consent(
             session,
