@@ -519,3 +519,35 @@ def test_what_was_recorded_twice_under_one_delivery_id_is_two_requests(house: Ho
     )
     other = WebhookRequest(request.headers, b'{"id":1,"a":2}')
     assert adapter.delivery_key(request) != adapter.delivery_key(other)
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        ("order.deleted", b'{"id":17}'),
+        ("order.updated", b'{"code":"woocommerce_rest_cannot_view","message":"Sorry","data":{"status":401}}'),
+    ],
+)
+def test_what_tells_no_moment_of_its_own_is_told_apart_by_its_delivery(
+    lite_house: House, topic: str, body: bytes
+) -> None:
+    """An order that is trashed, restored and trashed again says the same words twice, and means both."""
+    adapter = lite_house.registry.get("stores", "woocommerce")
+    first, again, later = (
+        adapter.delivery_key(WebhookRequest({"x-wc-webhook-topic": topic, "x-wc-webhook-delivery-id": delivery}, body))
+        for delivery in ("one", "one", "two")
+    )
+    assert first == again
+    assert first != later
+
+
+def test_a_state_is_one_request_however_often_it_is_delivered(lite_house: House) -> None:
+    adapter = lite_house.registry.get("stores", "woocommerce")
+    body = b'{"id":17,"date_modified_gmt":"2026-05-04T12:00:00","status":"processing"}'
+    keys = {
+        adapter.delivery_key(
+            WebhookRequest({"x-wc-webhook-topic": "order.updated", "x-wc-webhook-delivery-id": delivery}, body)
+        )
+        for delivery in ("one", "two", "")
+    }
+    assert len(keys) == 1
