@@ -20,6 +20,7 @@ from joserfc.jwk import OctKey
 from sqlalchemy import select
 
 import adapters.http
+from adapters.stores import shopify
 from adapters.stores.shopify import _signed
 from integration import attempts
 from integration.access import open_account
@@ -585,6 +586,26 @@ def test_a_test_message_does_not_lift_a_stop(lite_house: House) -> None:
         assert kept is not None
         assert standing(kept.consents).opted_out_at is not None
         assert session.scalars(select(Touchpoint)).all() == []
+
+
+# -- long orders ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [30, 31, 50])
+def test_a_poll_tells_every_line_of_a_long_order(
+    lite_world: World, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """However many pages they fill: the sandbox's longest order fills one, so the pages are made smaller."""
+    monkeypatch.setattr(shopify, "_LINES_QUERY", shopify._LINES_QUERY.replace("first: 250", "first: 9"))
+    since = lite_world.house.clock.now() - timedelta(minutes=1)
+    lines = [{"sku": "KHS-01", "quantity": 1}] * count
+    placed = lite_world.place("shopify", items=lines, settle=False)
+    with lite_world.looking("shopify") as session:
+        shop = session.scalars(select(Connection).where(Connection.adapter == "shopify")).one()
+    account = open_account(lite_world.house, shop.store_id, shop.id)
+    told = [orjson.loads(request.body) for request in _adapter(lite_world.house).fetch_orders(account, since)]
+    [long] = [body for body in told if str(body["id"]) == placed.order_id]
+    assert len({line["id"] for line in long["line_items"]}) == count
 
 
 # -- slow and hostile visitors -------------------------------------------------------------------------------------

@@ -352,6 +352,7 @@ class Shopify:
                 },
             )["orders"]
             for node in data["nodes"]:
+                node["lineItems"]["nodes"] += self._further_lines(account, node)
                 yield WebhookRequest(
                     {"x-shopify-topic": "orders/updated", "x-shopify-shop-domain": account.name},
                     orjson.dumps(_rest_shape(node)),
@@ -359,6 +360,17 @@ class Shopify:
             if not data["pageInfo"]["hasNextPage"]:
                 return
             after = data["pageInfo"]["endCursor"]
+
+    def _further_lines(self, account: Account, node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The lines that a page of orders has no room for: asking for more in every order would cost too much."""
+        lines = node["lineItems"]
+        while lines["pageInfo"]["hasNextPage"]:
+            page = {"id": _gid(node["legacyResourceId"]), "after": lines["pageInfo"]["endCursor"]}
+            order = self._ask(account, _LINES_QUERY, page)["order"]
+            if order is None:  # deleted meanwhile
+                return
+            lines = order["lineItems"]
+            yield from lines["nodes"]
 
     def absent_orders(self, account: Account, order_ids: Sequence[str]) -> Iterable[str]:
         for start in range(0, len(order_ids), 100):
@@ -806,6 +818,13 @@ query { shop { id name email myshopifyDomain ianaTimezone currencyCode billingAd
 
 _ADDRESS = "{ firstName lastName phone address1 address2 city province zip countryCodeV2 }"
 
+_LINES = """{
+  pageInfo { hasNextPage endCursor }
+  nodes {
+    id title name variantTitle sku quantity currentQuantity originalUnitPriceSet { shopMoney { amount currencyCode } }
+  }
+}"""
+
 _ORDERS_QUERY = f"""
 query Changed($after: String, $query: String!) {{
   orders(first: 50, after: $after, sortKey: UPDATED_AT, query: $query) {{
@@ -821,16 +840,15 @@ query Changed($after: String, $query: String!) {{
       }}
       shippingAddress {_ADDRESS}
       billingAddress {_ADDRESS}
-      lineItems(first: 30) {{
-        nodes {{
-          id title name variantTitle sku quantity currentQuantity
-          originalUnitPriceSet {{ shopMoney {{ amount currencyCode }} }}
-        }}
-      }}
+      lineItems(first: 30) {_LINES}
       fulfillments(first: 10) {{ id status displayStatus updatedAt trackingInfo {{ company number url }} }}
     }}
   }}
 }}
+"""
+
+_LINES_QUERY = f"""
+query Lines($id: ID!, $after: String) {{ order(id: $id) {{ lineItems(first: 250, after: $after) {_LINES} }} }}
 """
 
 _NODES_QUERY = "query Present($ids: [ID!]!) { nodes(ids: $ids) { id } }"
