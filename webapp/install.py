@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, request, session, url_for
@@ -145,7 +144,7 @@ def _finish(name: str, adapter: Any, account: str, grant: Grant, attempt_id: int
     store_id = admit(house(), name, account, grant)
     session.clear()
     session.permanent = True
-    session["store"], session["since"] = store_id, int(time.time())
+    session["store"] = store_id
     return redirect(url_for("setup.home"))
 
 
