@@ -58,7 +58,7 @@ def call(
         return client().request(method, url, content=content, data=form, params=query, headers=sent, timeout=limit)
     except _NEVER_LEFT as fault:
         raise TransientError(f"{_host(url)} could not be reached ({type(fault).__name__})") from None
-    except (httpx.TransportError, httpx.StreamError) as fault:
+    except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as fault:
         raise OutcomeUnknown(f"{_host(url)} did not answer in time or broke off ({type(fault).__name__})") from None
     except (httpx.InvalidURL, httpx.TooManyRedirects, UnicodeError):
         raise ConfigurationError(f"{url!r} is not an address that can be called") from None

@@ -26,7 +26,7 @@ from integration import attempts
 from integration.access import open_account
 from integration.customers import EVERYTHING, REVOKED, contact_for_phone, record_consent, standing
 from integration.db import Database
-from integration.errors import ConfigurationError, InvalidSignature, PermanentError
+from integration.errors import ConfigurationError, InvalidSignature, PermanentError, TransientError
 from integration.house import House
 from integration.orders import Order
 from integration.outbox import Touchpoint
@@ -435,6 +435,15 @@ def test_a_shop_that_redirects_to_nonsense_is_no_crash(lite_house: House, monkey
     monkeypatch.setattr(adapters.http, "read", lambda *args, **more: next(answers))
     with pytest.raises(ConfigurationError, match="no web address"):
         lite_house.registry.get("stores", "woocommerce").find_store("shop.example")
+
+
+def test_an_answer_that_cannot_be_unpacked_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+
+    monkeypatch.setattr(adapters.http, "client", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
+    with pytest.raises(TransientError, match="broke off"):
+        adapters.http.read("GET", "https://shop.example/wp-json/")
 
 
 @pytest.mark.parametrize(
