@@ -33,8 +33,8 @@ TEMPLATES: dict[str, tuple[int, str]] = {
 """The starter templates: key to (version of the wording, class we ask for)."""
 
 EXAMPLES = {
-    "name": "Ayesha", "order": "#1001", "store": "Lahore Lawn", "items": "2 x Khussa, 1 x Kurta", "total": "Rs 9,448",
-    "address": "12 Mall Road, Lahore", "eta": "Expected between 3 and 5 May.",
+    "name": "Ayesha", "order": "#1001", "store": "Lahore Lawn", "items": "2 x Khussa, 1 x Kurta",
+    "total": "Rs 9,448", "due": "Rs 9,448", "address": "12 Mall Road, Lahore", "eta": "Expected between 3 and 5 May.",
 }  # fmt: skip
 
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")

@@ -34,6 +34,7 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
         "order": clean(order.name, 40),
         "items": items_line(order, words),
         "total": order.money.shown(language),
+        "due": order.due.shown(language),
         "address": clean(address_of(order).one_line(), 120) or words.fallbacks["address"],
         "eta": eta_line(store.policy, order, store, words, now),
     }

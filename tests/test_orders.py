@@ -37,6 +37,7 @@ from integration.orders import (
     move,
     shipment_status,
 )
+from integration.rendering import order_values
 from integration.stores import Policy, Store
 from integration.values import Money
 
@@ -422,3 +423,29 @@ def test_an_order_is_as_far_as_its_last_parcel(house: House) -> None:
     _apply(house, store_id, factories.order_fact(T0, parcels=parcels))
     with house.db.read(store_id) as session:
         assert _order(session).fulfilment == "in_transit"
+
+
+@pytest.mark.parametrize(
+    ("outstanding", "due"),
+    [
+        (None, "7248"),
+        (Money.parse("6248", "PKR"), "6248"),
+        (Money.parse("0", "PKR"), "7248"),
+        (Money.parse("22", "USD"), "7248"),
+    ],
+)
+def test_at_the_door_only_what_was_not_paid_in_advance_is_due(
+    house: House, outstanding: Money | None, due: str
+) -> None:
+    """'COD - Advance paid': the customer is asked to pay the rest; a part in another currency says nothing."""
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0))
+    with house.db.read(store_id) as session:
+        asked = _order(session).revision
+    _apply(house, store_id, factories.order_fact(T0 + timedelta(minutes=1), outstanding=outstanding))
+    with house.db.read(store_id) as session:
+        order = _order(session)
+        assert order.due == Money.parse(due, "PKR")
+        assert (order.revision == asked) == (due == "7248")
+        values = order_values(order, session.get_one(Store, store_id), "en", T0)
+        assert values["due"] == order.due.shown("en")
