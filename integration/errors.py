@@ -4,6 +4,9 @@ shown.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class DastakError(Exception):
     """Base of the house's own errors."""
@@ -14,7 +17,13 @@ class InvalidSignature(DastakError):
 
 
 class NotUnderstood(DastakError):
-    """Stored and answered 200, but the adapter cannot read it (yet). Counted, shown, replayable."""
+    """Stored and answered 200, but the adapter cannot read it (yet). Counted, shown, replayable. `facts` are those that
+    the rest of it states plainly: they count.
+    """
+
+    def __init__(self, message: str, *, facts: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.facts = tuple(facts)
 
 
 class ConfigurationError(DastakError):

@@ -348,6 +348,7 @@ def _parse(house: House, row: WebhookDelivery) -> _Letter:
         if not letter.facts:
             letter.state = "ignored"
     except NotUnderstood as fault:
+        letter.facts = list(fault.facts)
         letter.state, letter.sentence = "not_understood", str(fault)
     except Exception as fault:
         letter.state, letter.sentence = "failed", place_of(fault)
@@ -379,7 +380,7 @@ def _apply(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
                 APPLY[type(fact)](work, fact, letter, subjects)
                 count_unknown(session, letter.adapter_name, fact)
             row.state, row.sentence, row.processed_at = letter.state, letter.sentence[:500], session.now()
-            row.subjects = sorted(subjects)
+            row.subjects = sorted(subjects.union(row.subjects))
         reached("process.before_commit")
         return set(session.bells)
 

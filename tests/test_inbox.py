@@ -19,7 +19,7 @@ from integration.db import Session
 from integration.events import MessageEchoed, MessageReceived, MessageStatusChanged, Person
 from integration.house import House
 from integration.inbox import SERVICE_WINDOW, Conversation, Message, apply_echo, apply_message, conversation_with
-from integration.ingest import Mailroom, WebhookDelivery, process
+from integration.ingest import Mailroom, WebhookDelivery, process, replay
 from integration.outbox import Outbox, Post, Touchpoint, apply_message_status
 from integration.stores import Connection
 from webapp.webhooks import Webhooks
@@ -231,11 +231,17 @@ def _store(house: House) -> int:
     return store_id
 
 
-def _deliver(house: House, store_id: int, *fixtures: str) -> None:
+def _recorded(fixture: str) -> bytes:
+    recorded = json.loads((FIXTURES / "channels" / "whatsapp" / f"{fixture}.json").read_text())
+    body: str = recorded["body_raw"]
+    return body.encode()
+
+
+def _deliver(house: House, store_id: int, *fixtures: str | bytes) -> None:
     webhooks = Webhooks(Mailroom(house), house.registry, 100_000)
     for fixture in fixtures:
-        recorded = json.loads((FIXTURES / "channels" / "whatsapp" / f"{fixture}.json").read_text())
-        body, seen = recorded["body_raw"].encode(), []
+        body = fixture if isinstance(fixture, bytes) else _recorded(fixture)
+        seen: list[str] = []
         environ = {
             "REQUEST_METHOD": "POST", "PATH_INFO": "/webhooks/channels/whatsapp", "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
@@ -277,6 +283,34 @@ def test_whatever_a_phone_sends_is_kept_and_a_person_called_where_one_is_needed(
         assert talk.contact.phone == AYESHA.phone
         assert session.scalars(select(WebhookDelivery.state)).all() == ["processed"]
         assert session.scalar(select(func.count()).select_from(Outbox)) == 0
+
+
+def test_what_one_request_holds_is_heard_though_its_neighbour_is_not_understood(house: House) -> None:
+    """WhatsApp puts up to a thousand updates into one request and never repeats it. A word nobody knows yet costs that
+    one update; the request stays to be replayed, and replaying it says nothing twice.
+    """
+    store_id = _store(house)
+    batch = json.loads(_recorded("messages__text"))
+    [spoken] = batch["entry"][0]["changes"]
+    said, number = spoken["value"]["messages"], spoken["value"]["metadata"]
+    status = {"id": "wamid.1", "status": "warning", "timestamp": said[0]["timestamp"], "recipient_id": said[0]["from"]}
+    batch["entry"][0]["changes"] = [
+        {"field": "messages", "value": {"metadata": number, "statuses": [status, {"id": "wamid.2"}]}},
+        {"field": "telepathy", "value": {"metadata": number}},
+        {"field": "messages", "value": spoken["value"] | {
+            "messages": [{**said[0], "id": "wamid.3", "type": "text", "text": 5}, *said], "statuses": [status],
+        }},
+    ]  # fmt: skip
+    _deliver(house, store_id, json.dumps(batch).encode())
+    for _ in range(2):
+        with house.db.read(store_id) as session:
+            talk, [message] = _talk(session)
+            assert (message.text, talk.contact.phone) == ("mera order kahan hai? آرڈر 👍", AYESHA.phone)
+            row = session.scalars(select(WebhookDelivery)).one()
+            assert row.state == "not_understood"
+            assert "the status 'warning' is not one we know" in row.sentence
+            assert row.subjects == [f"contact:{talk.contact_point_id}"]
+        assert replay(house, store_id, row.id) == "not_understood"
 
 
 def test_the_merchants_own_answer_ends_the_call(house: House) -> None:

@@ -225,18 +225,21 @@ class WhatsApp:
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         facts: list[Fact] = []
+        odd: list[str] = []
         for entry, change in _changes(request.body):
             name = str(change.get("field", ""))
             if name in self.ignores:
                 continue
             if name not in self.handles:
-                raise NotUnderstood(f"the field {name[:60]!r} is not one we know")
-            try:
-                facts += _facts(name, entry, change["value"])
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
-                raise NotUnderstood(
-                    f"{name} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})"
-                ) from None
+                odd.append(f"the field {name[:60]!r} is not one we know")
+                continue
+            for value in _row_by_row(change.get("value")):
+                try:
+                    facts += _facts(name, entry, value)
+                except (KeyError, TypeError, ValueError, AttributeError, IndexError) as fault:
+                    odd.append(f"{name} lacks or garbles a field ({type(fault).__name__}: {str(fault)[:80]})")
+        if odd:
+            raise NotUnderstood(odd[0], facts=facts)
         return facts
 
     # -- sending ---------------------------------------------------------------------------------------------------
@@ -551,6 +554,18 @@ def _account_of(entry: Mapping[str, Any], change: Mapping[str, Any]) -> str:
     info = value.get("waba_info")
     waba = info.get("waba_id") if isinstance(info, dict) else entry.get("id")
     return f"waba:{waba}"[:255]
+
+
+_ROWS = ("messages", "statuses", "user_preferences", "message_echoes")
+
+
+def _row_by_row(value: Any) -> list[Any]:
+    """A value once for each row it holds, so that a row nobody can read costs no other."""
+    if not isinstance(value, dict):
+        return [value]
+    rows = [(name, row) for name in _ROWS if isinstance(value.get(name), list) for row in value[name]]
+    beside = {name: held for name, held in value.items() if name not in _ROWS}
+    return [beside | {name: [row]} for name, row in rows] or [value]
 
 
 def _facts(name: str, entry: Mapping[str, Any], value: dict[str, Any]) -> list[Fact]:
