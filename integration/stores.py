@@ -189,7 +189,7 @@ class Chore(Tenant, Base):
 def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, or a name too long for a file
         return ZoneInfo("UTC")
 
 
@@ -295,10 +295,11 @@ def _reconnect(
 
 
 def uninstall(store: Store, at: datetime) -> bool:
-    """The merchant removed the app at `at`. False when the store was installed again since: a late notice changes
+    """The merchant removed the app at `at`. False when the store was connected again since: a late notice changes
     nothing.
     """
-    if store.installed_at > at:
+    connection = store.connection("stores")
+    if max(store.installed_at, connection.connected_at if connection is not None else store.installed_at) > at:
         return False
     store.uninstalled_at = at
     for connection in store.connections:

@@ -30,8 +30,8 @@ from integration.errors import ConfigurationError, InvalidSignature, PermanentEr
 from integration.house import House
 from integration.orders import Order
 from integration.outbox import Touchpoint
-from integration.ports import Embedded
-from integration.stores import Connection, Store, connect
+from integration.ports import Embedded, StoreProfile
+from integration.stores import Connection, Store, connect, install, uninstall, valid_zone
 from webapp import build_app
 
 from . import factories
@@ -679,6 +679,31 @@ def test_what_a_database_or_a_shop_cannot_take_is_no_crash(house: House, monkeyp
     answer = client.get(f"/install/woocommerce/return?success=1&user_id={begun.state}")
     assert answer.status_code == 422
     assert "the store refused: HTTP 418" in answer.text
+
+
+def test_a_notice_of_a_removal_from_before_the_newest_install_changes_nothing(lite_house: House) -> None:
+    """Removed and installed again before we heard: the new access stays, though the store never looked inactive."""
+    store_id = factories.store(lite_house, account="back.myshopify.com")
+    removed_at = lite_house.clock.now()
+    profile = StoreProfile("Back", "back.myshopify.com", "Asia/Karachi", "PKR", "PK")
+    with lite_house.db.operator_writing() as session:
+        connection = session.scalars(select(Connection).where(Connection.store_id == store_id)).first()
+        assert connection is not None
+        connection.connected_at = removed_at - timedelta(days=9)
+    with lite_house.db.operator_writing() as session:
+        install(
+            session, adapter="shopify", profile=profile, credentials={"access_token": "new"}, state={},
+            vault=lite_house.vault,
+        )  # fmt: skip
+        store = session.get_one(Store, store_id)
+        assert uninstall(store, removed_at - timedelta(seconds=5)) is False
+        assert store.active
+        assert uninstall(store, session.now() + timedelta(seconds=5)) is True
+
+
+@pytest.mark.parametrize("name", ["America", "", "x" * 300, "../etc", "Asia/Karachi"])
+def test_a_zone_is_one_we_know_or_utc(name: str) -> None:
+    assert valid_zone(name) == (name if name == "Asia/Karachi" else "UTC")
 
 
 # -- one account, one store ----------------------------------------------------------------------------------------
