@@ -293,6 +293,7 @@ class _Letter:
 
     id: int
     room: str
+    connection_id: int | None
     adapter_name: str
     adapter: Any
     facts: list[Fact]
@@ -339,7 +340,7 @@ def _read(house: House, store_id: int, size: int) -> list[_Letter]:
 
 def _parse(house: House, row: WebhookDelivery) -> _Letter:
     adapter = house.registry.find(row.room, row.adapter)
-    letter = _Letter(row.id, row.room, row.adapter, adapter, [])
+    letter = _Letter(row.id, row.room, row.connection_id, row.adapter, adapter, [])
     if adapter is None:
         letter.state, letter.sentence = "not_understood", f"there is no adapter called {row.adapter} any more"
         return letter
@@ -536,8 +537,11 @@ def hurry_waiting(session: Session) -> None:
 
 
 def _channel_changed(work: Work, fact: ChannelChanged, letter: _Letter, subjects: set[str]) -> None:
+    """News of the number in use. Not of one used before, nor from before this one was connected. (1970 is undated.)"""
     channel = work.desk.channel
-    if channel is None:
+    if channel is None or letter.connection_id not in (None, channel.id):
+        return
+    if fact.occurred_at.year > 1970 and fact.occurred_at < channel.connected_at.replace(microsecond=0):
         return
     channel.remember(**fact.details)
     if fact.healthy is False:

@@ -21,7 +21,7 @@ from integration.house import House
 from integration.inbox import SERVICE_WINDOW, Conversation, Message, apply_echo, apply_message, conversation_with
 from integration.ingest import Mailroom, WebhookDelivery, process, replay
 from integration.outbox import Outbox, Post, Touchpoint, apply_message_status
-from integration.stores import Connection
+from integration.stores import Connection, connect
 from webapp.webhooks import Webhooks
 
 from . import factories
@@ -311,6 +311,37 @@ def test_what_one_request_holds_is_heard_though_its_neighbour_is_not_understood(
             assert "the status 'warning' is not one we know" in row.sentence
             assert row.subjects == [f"contact:{talk.contact_point_id}"]
         assert replay(house, store_id, row.id) == "not_understood"
+
+
+def test_a_locked_number_breaks_itself_and_no_number_that_came_after_it(house: House) -> None:
+    """News of a number the store has left, or from before this one was connected, says nothing about this one."""
+    store_id = _store(house)
+
+    def health() -> str:
+        with house.db.read(store_id) as session:
+            return session.scalars(select(Connection.health).where(Connection.account == "222")).one()
+
+    def mail(number: str, at: datetime | None = None) -> None:
+        value: dict[str, Any] = {"metadata": {"phone_number_id": number}}
+        undated = {"field": "messages", "value": value | {"errors": [{"code": 131031}]}}
+        dated = {"field": "account_update", "value": value | {"event": "ACCOUNT_RESTRICTION"}}
+        entry = {"id": "1", "time": int(at.timestamp()) if at else 0, "changes": [dated if at else undated]}
+        _deliver(house, store_id, json.dumps({"entry": [entry]}).encode())
+
+    with house.db.operator_writing() as session:
+        connect(
+            session, store_id=store_id, room="channels", adapter="whatsapp", account="222", credentials={}, state={},
+            vault=house.vault,
+        )  # fmt: skip
+    mail(NUMBER)
+    mail("222", house.clock.now() - timedelta(hours=1))
+    assert health() == "ok"
+    mail("222")
+    assert health() == "broken"
+    with house.db.lane(store_id) as session:
+        session.scalars(select(Connection).where(Connection.account == "222")).one().mended()
+    mail("222", house.clock.now())
+    assert health() == "broken"
 
 
 def test_the_merchants_own_answer_ends_the_call(house: House) -> None:
