@@ -461,6 +461,7 @@ def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot
         session.add(message)
     message.attempt, message.kind, message.text = row.attempts, outgoing.kind, outgoing.text
     message.choices = [choice.title for choice in outgoing.buttons]
+    message.payload = outgoing.buttons[0].id if outgoing.buttons else ""
     message.template, message.language = outgoing.template, verdict.language
     message.failed_at, message.error_code, message.error_text = None, "", ""
     return _Send(row.id, row.attempts, contact.id, outgoing, slot)

@@ -226,7 +226,23 @@ def _said(session: Session, desk: Desk, settled: Settled, message: Message, cont
         return
     order = waiting[0]
     message.order_id = order.id
-    _carry_out(session, desk, settled, message, order, DECISIONS[verb](order, ""), "")
+    _carry_out(session, desk, settled, message, order, DECISIONS[verb](order, _asked(session, message, order)), "")
+
+
+def _asked(session: Session, message: Message, order: Order) -> str:
+    """The state of the order that the newest question about it stated; empty when none has reached the customer."""
+    question = session.scalar(
+        select(Message.payload)
+        .where(
+            Message.conversation_id == message.conversation_id,
+            Message.sender == "us",
+            Message.payload.startswith(f"confirm:{order.id}:"),
+            Message.failed_at.is_(None),
+        )
+        .order_by(Message.id.desc())
+        .limit(1)
+    )
+    return question.rpartition(":")[2] if question else ""
 
 
 def _carry_out(

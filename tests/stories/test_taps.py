@@ -151,11 +151,25 @@ def test_an_order_changed_since_the_question_is_asked_again(world: World) -> Non
     with world.house.db.lane(world.store_id("shopify")) as session:
         order = find_order(session, placed.order_id)
         assert order is not None
-        order.total += 500
+        order.total, order.outstanding = order.total + 500, None
     placed.phone.tap("Confirm", ask)
     assert world.states(placed)[0] == "awaiting"
     again = placed.phone.last
     assert "has changed since we asked" in again.text
     assert "Rs 7,748" in again.text
     placed.phone.tap("Confirm", again)
+    assert world.states(placed)[0] == "confirmed"
+
+
+def test_a_yes_in_words_is_a_yes_to_what_was_asked(world: World) -> None:
+    """As by the button: an order that changed since is asked about again, and only then confirmed."""
+    placed = world.place("shopify")
+    with world.house.db.lane(world.store_id("shopify")) as session:
+        order = find_order(session, placed.order_id)
+        assert order is not None
+        order.total, order.outstanding = order.total + 500, None
+    placed.phone.write("yes")
+    assert world.states(placed)[0] == "awaiting"
+    assert "Rs 7,748" in placed.phone.last.text
+    placed.phone.write("yes")
     assert world.states(placed)[0] == "confirmed"
