@@ -53,6 +53,8 @@ class ContactPoint(Tenant, Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     customer_id: Mapped[int] = mapped_column(Id, ForeignKey("customers.id", ondelete="CASCADE"), index=True)
     phone: Mapped[str | None] = mapped_column(String(20), default=None)
+    former_phone: Mapped[str | None] = mapped_column(String(20), default=None)
+    """The number before this person changed it. Orders may go on stating it; who writes from it is somebody else."""
     user_id: Mapped[str | None] = mapped_column(String(160), default=None)
     channel_id: Mapped[str | None] = mapped_column(String(40), default=None)
     """What the channel calls the phone; differs from ours where it rewrites digits."""
@@ -141,6 +143,12 @@ def contact_for_phone(session: Session, phone: str) -> ContactPoint | None:
     """The contact point of an E.164 number, under whichever spelling a messenger knows it; or None."""
     found = session.scalars(select(ContactPoint).where(ContactPoint.phone.in_(phone_variants(phone)))).all()
     return next((c for c in found if c.phone == phone), found[0] if found else None)
+
+
+def contact_once_at(session: Session, phone: str) -> ContactPoint | None:
+    """The contact point that had a number before its person changed it; or None."""
+    query = select(ContactPoint).where(ContactPoint.former_phone.in_(phone_variants(phone)))
+    return session.scalars(query.order_by(ContactPoint.id).limit(1)).first()
 
 
 def new_contact(

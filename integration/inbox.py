@@ -151,7 +151,8 @@ def apply_person_changed(session: Session, fact: PersonChanged) -> None:
     other = find_contact(session, fact.new)
     if other is not None and other is not contact:
         contact = _merge(session, keep=contact, lose=other)
-    contact.phone = fact.new.phone or contact.phone
+    if fact.new.phone and fact.new.phone != contact.phone:
+        contact.phone, contact.former_phone = fact.new.phone, contact.phone
     contact.user_id = fact.new.user_id or contact.user_id
     contact.channel_id = fact.new.channel_id or contact.channel_id
 
@@ -169,6 +170,7 @@ def _merge(session: Session, *, keep: ContactPoint, lose: ContactPoint) -> Conta
         session.flush()
     lost_customer, kept_customer = lose.customer_id, keep.customer_id
     keep.language = keep.language or lose.language
+    keep.former_phone = keep.former_phone or lose.former_phone
     found = lose.user_id, lose.phone, lose.channel_id
     lose.user_id = lose.phone = None  # both are unique
     session.flush()

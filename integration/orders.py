@@ -19,7 +19,15 @@ from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, or_,
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from .customers import ContactPoint, Customer, contact_for_phone, imply_consent, new_contact, record_consent
+from .customers import (
+    ContactPoint,
+    Customer,
+    contact_for_phone,
+    contact_once_at,
+    imply_consent,
+    new_contact,
+    record_consent,
+)
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, ShipmentScanned
@@ -342,11 +350,14 @@ class Book:
         if missing:
             self._contacts |= dict.fromkeys(missing)
             spellings = {spelling: n for n in missing for spelling in phone_variants(n)}
-            query = select(ContactPoint).where(ContactPoint.phone.in_(spellings))
-            for contact in self.session.scalars(query.options(selectinload(ContactPoint.consents))):
+            query = select(ContactPoint).options(selectinload(ContactPoint.consents)).order_by(ContactPoint.id)
+            for contact in self.session.scalars(query.where(ContactPoint.phone.in_(spellings))):
                 number = spellings[contact.phone or ""]
                 if self._contacts[number] is None or contact.phone == number:
                     self._contacts[number] = contact
+            for contact in self.session.scalars(query.where(ContactPoint.former_phone.in_(spellings))):
+                number = spellings[contact.former_phone or ""]
+                self._contacts[number] = self._contacts[number] or contact
 
     def order(self, external_id: str) -> Order | None:
         if external_id not in self._orders:
@@ -366,7 +377,8 @@ class Book:
 
     def contact(self, number: str) -> ContactPoint | None:
         if number not in self._contacts:
-            self._contacts[number] = contact_for_phone(self.session, number)
+            found = contact_for_phone(self.session, number)
+            self._contacts[number] = found or contact_once_at(self.session, number)
         return self._contacts[number]
 
     def know(self, number: str, contact: ContactPoint) -> None:

@@ -108,7 +108,10 @@ def find_people(session: Session, wanted: dict[str, Any], store: Store) -> tuple
     if wanted.get("email"):
         tests.append(func.lower(Customer.email) == wanted["email"].lower())
     if number:
-        reached = select(ContactPoint.customer_id).where(ContactPoint.phone.in_(phone_variants(number)))
+        spellings = phone_variants(number)
+        reached = select(ContactPoint.customer_id).where(
+            or_(ContactPoint.phone.in_(spellings), ContactPoint.former_phone.in_(spellings))
+        )
         tests.append(Customer.id.in_(reached))
     order_ids = [str(i) for i in wanted.get("order_ids", ())]
     if order_ids:
@@ -171,6 +174,7 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
     contacts = session.scalars(select(ContactPoint).where(ContactPoint.customer_id.in_(ids))).all()
     named = {wanted.get("phone"), wanted.get("email"), *(c.email for c in customers)}
     named |= {known for c in contacts for known in (c.user_id, c.channel_id, *phone_variants(c.phone or ""))}
+    named |= {known for c in contacts for known in phone_variants(c.former_phone or "")}
     traces = {trace.lstrip("+").lower() for trace in named if trace and len(trace) > 6}
     subjects = {f"order:{o.external_id}" for o in orders} | {f"contact:{c.id}" for c in contacts}
     for order in orders:

@@ -13,10 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from integration.customers import EVERYTHING, REVOKED, ContactPoint, record_consent, standing
 from integration.db import Session
 from integration.errors import NotUnderstood
-from integration.events import OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, ShipmentScanned
+from integration.events import (
+    OrderChanged,
+    OrderRemoved,
+    ParcelSeen,
+    PaymentChanged,
+    Person,
+    PersonChanged,
+    ShipmentScanned,
+)
 from integration.house import House
+from integration.inbox import apply_person_changed, meet
 from integration.orders import (
     AXES,
     CONFIRMATION,
@@ -449,3 +459,26 @@ def test_at_the_door_only_what_was_not_paid_in_advance_is_due(
         assert (order.revision == asked) == (due == "7248")
         values = order_values(order, session.get_one(Store, store_id), "en", T0)
         assert values["due"] == order.due.shown("en")
+
+
+def test_an_order_that_states_a_number_its_customer_gave_up_is_still_theirs(house: House) -> None:
+    """Their STOP holds, and no stranger who has the number now is written to."""
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0))
+    with house.db.lane(store_id) as session:
+        contact = _order(session).contact
+        assert contact is not None
+        record_consent(session, contact, EVERYTHING, REVOKED, source="message", evidence="STOP", at=T0)
+        changed = {"old": Person(phone=contact.phone), "new": Person(phone="+923007777777")}
+        apply_person_changed(session, PersonChanged(**changed, occurred_at=T0))
+    with house.db.lane(store_id) as session:
+        book = Book(session, session.get_one(Store, store_id))
+        later = factories.order_fact(T0 + timedelta(hours=1), tags=("vip",))
+        book.fetch([later])
+        apply_order(book, later)
+    _apply(house, store_id, factories.order_fact(T0 + timedelta(hours=2), tags=("vip", "new")))
+    with house.db.lane(store_id) as session:
+        [kept] = session.scalars(select(ContactPoint))
+        assert (kept.phone, standing(kept.consents).opted_out_at) == ("+923007777777", T0)
+        assert _order(session).contact is kept
+        assert meet(session, Person(phone="+923001234567")) is not kept

@@ -172,6 +172,7 @@ def upgrade() -> None:
         sa.Column("store_id", db.Id, nullable=False),
         sa.Column("customer_id", db.Id, nullable=False),
         sa.Column("phone", sa.String(length=20), nullable=True),
+        sa.Column("former_phone", sa.String(length=20), nullable=True),
         sa.Column("user_id", sa.String(length=160), nullable=True),
         sa.Column("channel_id", sa.String(length=40), nullable=True),
         sa.Column("language", sa.String(length=8), nullable=True),
