@@ -345,8 +345,6 @@ class ChannelAdapter(Adapter, Protocol):
 
     pair_interval: float
     """Seconds between two messages to one person."""
-    pair_burst: int
-    """How many may go at once before that interval binds."""
 
     def account_of(self, credentials: Mapping[str, str]) -> tuple[str, str]:
         """(account name, alias) that these credentials open; see stores.Connection."""

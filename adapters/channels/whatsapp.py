@@ -175,7 +175,6 @@ class WhatsApp:
     })  # fmt: skip
     keeps: tuple[str, ...] = ()
     pair_interval = 6.0
-    pair_burst = 45
 
     def __init__(self, config: AdapterConfig) -> None:
         settings = config.settings
