@@ -428,6 +428,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
     said = _said(fact) | ({} if erased else _whose(fact))
     said |= {"content": content, "changed_at": fact.occurred_at, "removed_at": None}
     was_cancelled = order is not None and order.cancelled_at is not None
+    was_removed = order is not None and order.removed_at is not None
     is_new = order is None
     if order is None:
         order = Order(
@@ -470,6 +471,8 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
     elif order.confirmation in ("awaiting", "expired") and order.dispatched:
         moves.to("confirmation", "not_needed", note="the store sent it without waiting for an answer")
+    elif order.confirmation == "awaiting" and was_removed:
+        moves.to("confirmation", "not_needed", note="the store took the order out of the trash, its question had ended")
     elif _needs_asking(order):
         moves.to("confirmation", "awaiting")
     if order.held == "no_answer" and order.confirmation != "expired":

@@ -148,3 +148,12 @@ def test_an_order_thrown_away_falls_silent(world: World) -> None:
     assert world.order(placed).removed_at is not None
     world.advance("30h")
     assert len(placed.phone.heard) == 1
+
+
+def test_an_order_taken_out_of_the_trash_waits_for_no_answer(world: World) -> None:
+    """Its question ended when it was thrown away. The story says so; it does not wait for ever."""
+    placed = world.place("woocommerce")
+    world.hand(placed, "trash")
+    world.hand(placed, "restore")
+    assert world.order(placed).removed_at is None
+    assert world.states(placed)[0] == "not_needed"
