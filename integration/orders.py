@@ -339,7 +339,7 @@ class Book:
 
     def fetch(self, facts: Iterable[Any]) -> None:
         """Look up at once what these facts are about."""
-        orders = {fact.external_id for fact in facts if isinstance(fact, OrderChanged | OrderRemoved)}
+        orders = {fact.external_id[:64] for fact in facts if isinstance(fact, OrderChanged | OrderRemoved)}
         numbers = {n for fact in facts if isinstance(fact, OrderChanged) if (n := self.number_of(fact))}
         missing = orders - self._orders.keys()
         if missing:
@@ -360,6 +360,7 @@ class Book:
                 self._contacts[number] = self._contacts[number] or contact
 
     def order(self, external_id: str) -> Order | None:
+        external_id = external_id[:64]  # as it is stored
         if external_id not in self._orders:
             self._orders[external_id] = self.session.scalar(_orders().where(Order.external_id == external_id))
         return self._orders[external_id]
@@ -732,7 +733,7 @@ def _append_payment(session: Session, order: Order, **values: Any) -> None:
 
 
 def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
-    shipment = next((s for s in order.shipments if s.external_id == parcel.external_id), None)
+    shipment = next((s for s in order.shipments if s.external_id == parcel.external_id[:64]), None)
     if shipment is None:
         shipment = Shipment(store_id=order.store_id, external_id=parcel.external_id[:64])
         order.shipments.append(shipment)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from integration.customers import EVERYTHING, REVOKED, ContactPoint, record_consent, standing
 from integration.db import Session
@@ -155,6 +155,17 @@ def test_the_same_state_again_and_an_older_one_change_nothing(house: House) -> N
     )
     after = _snapshot(house, store_id)
     assert after[:4] == before[:4]
+
+
+def test_an_id_longer_than_any_vendors_names_one_order(house: House) -> None:
+    store_id = factories.store(house)
+    for minute in range(2):
+        parcel = ParcelSeen(external_id="9" * 90, status="booked", occurred_at=T0)
+        fact = factories.order_fact(T0 + timedelta(minutes=minute), external_id="7" * 309, parcels=(parcel,))
+        _apply(house, store_id, replace(fact, tags=(str(minute),)))
+    with house.db.read(store_id) as session:
+        assert _order(session).tags == ["1"]
+        assert session.scalar(select(func.count(Shipment.id))) == 1
 
 
 def test_a_state_that_returns_is_newer_than_the_one_between(house: House) -> None:
