@@ -507,13 +507,15 @@ def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subj
 
 
 def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjects: set[str]) -> None:
-    """The newest word holds. Two words of one second say nothing about their order, so the channel is asked again."""
+    """The newest word holds. Two words of one second say nothing about their order, and the third may be taken for a
+    repeat of the first; so the channel is asked again when that second is over.
+    """
     query = select(Template).where(Template.name == fact.name, Template.code == fact.language)
     for template in work.session.scalars(query):
         if template.changed_at is not None and fact.occurred_at < template.changed_at.replace(microsecond=0):
             continue
         if template.changed_at is not None and fact.occurred_at == template.changed_at.replace(microsecond=0):
-            hurry(work.session, template.connection_id, "templates")
+            hurry(work.session, template.connection_id, "templates", after=timedelta(seconds=2))
         template.vendor_id = fact.vendor_id or template.vendor_id
         template.status = fact.status or template.status
         template.category = fact.category or template.category

@@ -337,8 +337,8 @@ def plan_chores(session: Session, connection: Connection, chores: Mapping[str, t
             )
 
 
-def hurry(session: Session, connection_id: int, name: str) -> None:
-    """Make one chore due now."""
+def hurry(session: Session, connection_id: int, name: str, *, after: timedelta = timedelta(0)) -> None:
+    """Make one chore due now, or in a moment."""
     for chore in session.scalars(select(Chore).where(Chore.connection_id == connection_id, Chore.name == name)):
-        chore.due_at = session.now()
+        chore.due_at = session.now() + after
     session.bells.add("chores")

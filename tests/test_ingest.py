@@ -15,13 +15,14 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from integration import ingest
+from integration.catalogue import Template
 from integration.groupcommit import GroupCommit
 from integration.house import House
 from integration.ingest import DELIVERIES, Mailroom, WebhookDelivery, process, replay, sweep
 from integration.orders import Order
 from integration.outbox import Outbox, settle_overdue
 from integration.ports import WebhookRequest
-from integration.stores import Connection
+from integration.stores import Chore, Connection
 from integration.vault import token_hash
 from webapp.webhooks import Webhooks
 
@@ -362,6 +363,31 @@ def test_two_drains_of_one_store_process_each_request_once(door: Door) -> None:
     with door.house.db.read(store_id) as session:
         assert session.scalar(select(func.count()).select_from(Order)) == 20
         assert session.scalar(select(func.count()).select_from(Outbox)) == 20
+
+
+def test_two_verdicts_of_one_second_have_the_channel_asked_when_the_second_is_over(door: Door) -> None:
+    """Not before: what is read within the second may be the older of the two."""
+    house = door.house
+    store_id = factories.store(house)
+    with house.db.read(store_id) as session:
+        template = session.scalars(select(Template).where(Template.key == "cod_confirmation")).first()
+        assert template is not None
+        waba = (
+            session.scalars(select(Connection.alias).where(Connection.room == "channels")).one().removeprefix("waba:")
+        )
+    now = int(house.clock.now().timestamp())
+    for event in ("APPROVED", "REJECTED", "APPROVED"):
+        value = {"event": event, "message_template_name": template.name, "message_template_language": template.code}
+        changes = [{"field": "message_template_status_update", "value": value}]
+        body = json.dumps({"entry": [{"id": waba, "time": now, "changes": changes}]}).encode()
+        signature = "sha256=" + hmac.digest(b"sandbox-whatsapp-secret", body, "sha256").hex()
+        assert door.post("/webhooks/channels/whatsapp", body, {"X-Hub-Signature-256": signature}) == 200
+    with house.db.lane(store_id) as session:
+        session.scalars(select(Chore).where(Chore.name == "templates")).one().due_at = house.clock.now()
+    process(house, store_id)
+    with house.db.read(store_id) as session:
+        due_at = session.scalars(select(Chore.due_at).where(Chore.name == "templates")).one()
+    assert now + 1 < due_at.timestamp() <= house.clock.now().timestamp() + 2
 
 
 def test_a_message_in_doubt_waits_for_the_mail_that_may_prove_it_and_for_no_later_mail(door: Door) -> None:
