@@ -237,9 +237,10 @@ class World:
         self.settle()
 
     def templates(self, store: str, **changes: Any) -> None:
-        """WhatsApp's verdict on the store's templates."""
+        """WhatsApp's verdict on the store's templates, and the seconds after which it is certainly known."""
         self.control("POST", "/control/templates", {"waba": WABAS[store], **changes})
         self.settle()
+        self.advance("3s")
 
     def forget_doors(self) -> None:
         """The web process remembers whose token is whose for some seconds; here it forgets now."""
