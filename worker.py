@@ -70,6 +70,8 @@ class Bell:
         """Did Redis not answer when it was last spoken to?"""
 
     def ring(self, door: str, store_id: int) -> None:
+        if (door, store_id) in self._wanted:  # it is still to be told, so it will be told after this
+            return
         with self._lock:
             self._wanted.add((door, store_id))
             if self._thread is None:

@@ -292,12 +292,12 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.engine = _sqlite(parsed.database or "", pool_size) if self.is_sqlite else _postgres(parsed, pool_size)
         self._writing = self.engine.execution_options(dastak_writing=True)
-        self._turn = _Turn(f"{parsed.database}.lock") if self.is_sqlite else nullcontext()
+        self.turn = _Turn(f"{parsed.database}.lock") if self.is_sqlite else nullcontext()
 
     @contextmanager
     def lane(self, store_id: int) -> Iterator[Session]:
         """A write transaction in which this store's orders may change. Commits at the end, or rolls back and raises."""
-        with self._turn, Session(self._writing, clock=self.clock, store_id=store_id) as session:
+        with self.turn, Session(self._writing, clock=self.clock, store_id=store_id) as session:
             if not self.is_sqlite:
                 # NO KEY UPDATE: excludes other lanes of this store, not the foreign-key checks of arriving webhooks.
                 session.connection().execute(_LOCK_LANE, {"id": store_id})
@@ -320,15 +320,15 @@ class Database:
     @contextmanager
     def operator_writing(self) -> Iterator[Session]:
         """A write transaction over all stores: install, key rotation, claiming chores."""
-        with self._turn, Session(self._writing, clock=self.clock, operator=True) as session:
+        with self.turn, Session(self._writing, clock=self.clock, operator=True) as session:
             yield session
             session.write_ledger()
             session.commit()
 
     @contextmanager
     def receiving(self) -> Iterator[Connection]:
-        """A bare connection in a write transaction, for the hot path of arriving webhooks only."""
-        with self._turn, self._writing.begin() as connection:
+        """A bare connection in a write transaction, for storing webhooks only."""
+        with self.turn, self._writing.begin() as connection:
             yield connection
 
     def checkpoint(self) -> None:

@@ -2,22 +2,36 @@
 
 A single writer thread takes what is waiting, inserts it in one transaction and only then lets the requests go. When a
 batch fails it is retried row by row, so that one bad row cannot fail its neighbours.
+
+The writer keeps a connection of the driver's own. SQLAlchemy says once how the statement reads and how each value is
+bound; asked again at every commit, it cost more than the insert.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Insert, Table
+import structlog
+from sqlalchemy import Insert, PoolProxiedConnection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
 
 from .db import Database
 
 _MOST = 256
+_GATHER = 0.0004
+"""Seconds that a commit waits for company when the last one had some: a fuller batch costs each of its rows less, and
+a request that came alone waits for nobody. Measured: a seventh more requests per second than without, less with twice
+as long.
+"""
+
+log = structlog.get_logger(__name__)
 
 
 class _Waiting:
@@ -31,20 +45,22 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Inserts into one table, ignoring rows whose unique key is already there."""
+    """Inserts into one table, ignoring rows whose unique key is already there. `before` is called before each commit,
+    `after` with the rows of each.
+    """
 
     def __init__(
         self, db: Database, table: Table, before: Callable[[], None], after: Callable[[list[dict[str, Any]]], None]
     ) -> None:
         self._db = db
-        self._statement = _insert_ignoring(db, table)
-        self._before, self._after = before, after
+        self._insert = _Insert(db, table, before)
+        self._after = after
         self._queue: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._start = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def put(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Returns when the rows are committed. Raises what the database raised when they could not be."""
+        """Returns when the rows are committed. Raises DBAPIError when they could not be."""
         if not self._threads:
             self._begin()
         waiting = _Waiting(rows)
@@ -63,8 +79,12 @@ class GroupCommit:
                     thread.start()
 
     def _write(self) -> None:
+        batch: list[_Waiting] = []
         while True:
+            crowded = len(batch) > 2
             batch = [self._queue.get()]
+            if crowded:
+                time.sleep(_GATHER)
             while len(batch) < _MOST:
                 try:
                     batch.append(self._queue.get_nowait())
@@ -80,12 +100,10 @@ class GroupCommit:
                         waiting.fault = fault
             for waiting in batch:
                 waiting.done.release()
-            self._after([row for waiting in batch if waiting.fault is None for row in waiting.rows])
-
-    def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
-        with self._db.receiving() as connection:
-            connection.execute(self._statement, list(rows))
-            self._before()
+            try:
+                self._after([row for waiting in batch if waiting.fault is None for row in waiting.rows])
+            except Exception as fault:  # the rows are safe; without this thread nobody would ever be let go
+                log.error("groupcommit.after_failed", fault=type(fault).__name__)
 
     def _fold(self) -> None:
         """Fold the write-ahead log in the background: done inline it would cost the slowest requests three times as
@@ -94,6 +112,55 @@ class GroupCommit:
         pause = threading.Event()
         while not pause.wait(0.25):
             self._db.checkpoint()
+
+
+class _Insert:
+    """The statement, and the one connection it is executed on; a new one after any fault."""
+
+    def __init__(self, db: Database, table: Table, before: Callable[[], None]) -> None:
+        self._db, self._before = db, before
+        self._driver: PoolProxiedConnection | None = None
+        dialect = db.engine.dialect
+        columns = [column for column in table.columns if not column.primary_key]
+        statement = _insert_ignoring(db, table).inline()
+        compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
+        self._sql = str(compiled)
+        self._binders = [(c.name, c.type.dialect_impl(dialect).bind_processor(dialect)) for c in columns]
+        self._names = None if compiled.positional else [column.name for column in columns]
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Commit the rows. Raises DBAPIError."""
+        bound: list[Any] = [[bind(row[name]) if bind else row[name] for name, bind in self._binders] for row in rows]
+        if self._names:
+            bound = [dict(zip(self._names, values, strict=True)) for values in bound]
+        with self._db.turn:
+            try:
+                self._commit(bound)
+            except BaseException as fault:
+                self._give_up()
+                if isinstance(fault, self._db.engine.dialect.loaded_dbapi.Error):
+                    raise DBAPIError("insert", None, fault) from fault
+                raise
+
+    def _commit(self, bound: list[Any]) -> None:
+        if self._driver is None:
+            self._driver = self._db.engine.raw_connection()
+            if self._db.is_sqlite:  # _fold does that
+                self._driver.cursor().execute("PRAGMA wal_autocheckpoint=0")
+        with contextlib.closing(self._driver.cursor()) as cursor:
+            if self._db.is_sqlite:
+                cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(self._sql, bound)
+        self._before()
+        self._driver.commit()
+
+    def _give_up(self) -> None:
+        """Undone first, then closed: SQLite keeps the lock of a closed connection while any cursor is remembered."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with contextlib.suppress(Exception):
+                driver.rollback()
+            driver.invalidate()
 
 
 def insert_ignoring(db: Database, table: Table, rows: Sequence[dict[str, Any]]) -> None:

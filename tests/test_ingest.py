@@ -275,6 +275,34 @@ def test_requests_that_come_together_share_a_commit_and_one_bad_one_fails_alone(
         assert session.scalar(select(func.count()).select_from(WebhookDelivery)) == 39
 
 
+def test_a_connection_that_died_is_replaced_and_nobody_is_refused(house: House) -> None:
+    """The database was restarted: the next request finds out, and is stored all the same."""
+    if house.db.is_sqlite:
+        pytest.skip("SQLite has no server")
+    factories.store(house, account="a.myshopify.com")
+    door = Door(house)
+    assert door.shopify("a.myshopify.com", _order(1), id="1") == 200
+    with house.db.receiving() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        ended = connection.execute(text(others + " AND datname = current_database()")).all()
+    assert ended
+    assert door.shopify("a.myshopify.com", _order(2), id="2") == 200
+    assert door.stored() == 2
+
+
+def test_what_follows_a_commit_may_fail_and_the_next_request_is_still_stored(lite_house: House) -> None:
+    """A bell that cannot be rung must not end the thread that everybody waits for."""
+    factories.store(lite_house, account="a.myshopify.com")
+
+    def ring(door: str, store_id: int) -> None:
+        raise RuntimeError("no bell")
+
+    lite_house.ring = ring
+    door = Door(lite_house)
+    assert [door.shopify("a.myshopify.com", _order(n), id=str(n)) for n in (1, 2)] == [200, 200]
+    assert door.stored() == 2
+
+
 # -- process -------------------------------------------------------------------------------------------------------
 
 

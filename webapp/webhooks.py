@@ -7,7 +7,8 @@ going around Flask's dispatch more than doubles the requests a process can ackno
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -52,7 +53,7 @@ class Webhooks:
         body = self._read(environ)
         if body is None:
             return Receipt(413, f"The body is larger than {self._limit} bytes.")
-        return self._mailroom.receive(room, adapter, WebhookRequest(_headers(environ), body), token)
+        return self._mailroom.receive(room, adapter, WebhookRequest(_Headers(environ), body), token)
 
     def _read(self, environ: dict[str, Any]) -> bytes | None:
         """The raw body, or None when it is too large; a declared size is believed only when it is too large."""
@@ -74,7 +75,28 @@ class Webhooks:
             return Receipt(401, str(fault))
 
 
-def _headers(environ: dict[str, Any]) -> dict[str, str]:
-    headers = {k[5:].replace("_", "-").lower(): v for k, v in environ.items() if k.startswith("HTTP_")}
-    headers["content-type"] = environ.get("CONTENT_TYPE") or ""
-    return headers
+class _Headers(Mapping[str, str]):
+    """The headers by their lower-case names. Looked up as asked for: servers put the process's whole environment
+    around them, so that going through them all costs more than the signature.
+    """
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        value: str = self._environ[_cgi(name)]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@cache
+def _cgi(name: str) -> str:
+    """What WSGI calls a header. Only names that adapters ask for come here."""
+    return "CONTENT_TYPE" if name == "content-type" else "HTTP_" + name.upper().replace("-", "_")
