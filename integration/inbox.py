@@ -218,10 +218,16 @@ def conversation_with(session: Session, contact: ContactPoint) -> Conversation:
     if conversation is None:
         if contact.id is None:
             session.flush()
-        conversation = Conversation(store_id=session.store_id, contact_point_id=contact.id)
-        conversation.contact = contact
-        session.add(conversation)
+        conversation = begin_conversation(session, contact)
         session.flush()
+    return conversation
+
+
+def begin_conversation(session: Session, contact: ContactPoint) -> Conversation:
+    """The first conversation with a contact point of whom it is known that there is none."""
+    conversation = Conversation(store_id=session.store_id, contact_point_id=contact.id)
+    conversation.contact = contact
+    session.add(conversation)
     return conversation
 
 

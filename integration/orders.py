@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, or_, select
-from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .customers import (
@@ -392,7 +392,7 @@ def _orders() -> Any:
         selectinload(Order.shipments),
         selectinload(Order.enrollments),
         selectinload(Order.payments),
-        selectinload(Order.contact, ContactPoint.consents),
+        joinedload(Order.contact).selectinload(ContactPoint.consents),
     )
 
 

@@ -30,7 +30,7 @@ from .errors import ConfigurationError, OutcomeUnknown, PermanentError, Transien
 from .events import MessageStatusChanged
 from .guards import Case, Verdict, may_send
 from .house import House
-from .inbox import Conversation, Message, apply_status, conversation_with
+from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
 from .orders import Order
 from .ports import Accepted, Account, Failure, Outgoing, StoreChange
 from .rendering import body, choices, order_values, reply_text
@@ -246,9 +246,10 @@ class Desk:
                 self._sent.setdefault(contact_id, {})[kind] = count
 
     def conversation(self, contact: ContactPoint) -> Conversation:
-        known = self._conversations.get(contact.id)
+        self.gather([contact.id])
+        known = self._conversations[contact.id]
         if known is None:
-            known = self._conversations[contact.id] = conversation_with(self.session, contact)
+            known = self._conversations[contact.id] = begin_conversation(self.session, contact)
         return known
 
     def case(self, touch: Touchpoint) -> Case:
@@ -417,8 +418,8 @@ def _due(session: Session, kind: str) -> Sequence[Outbox]:
         .limit(_BATCH)
         .options(
             selectinload(Outbox.touchpoint),
-            selectinload(Outbox.order, Order.items),
-            selectinload(Outbox.contact, ContactPoint.consents),
+            selectinload(Outbox.order).selectinload(Order.items),
+            selectinload(Outbox.contact).selectinload(ContactPoint.consents),
         )
     ).all()
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 
 from ..checkpoints import reached
 from ..customers import ContactPoint
@@ -237,9 +237,11 @@ def advance(house: House, store_id: int, *, seconds: float = 2.0, batch: int = 1
                 .order_by(Enrollment.next_due_at, Enrollment.id)
                 .limit(batch)
                 .options(
-                    selectinload(Enrollment.order, Order.items),
-                    selectinload(Enrollment.order, Order.enrollments),
-                    selectinload(Enrollment.order, Order.contact, ContactPoint.consents),
+                    selectinload(Enrollment.order).options(
+                        selectinload(Order.items),
+                        selectinload(Order.enrollments),
+                        joinedload(Order.contact).selectinload(ContactPoint.consents),
+                    )
                 )
             ).all()
             if not due:
