@@ -10,6 +10,7 @@ others. Redis holds nothing that may not be lost: every bell is also found by th
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import signal
@@ -163,9 +164,19 @@ def attend(door: str, store_id: int) -> None:
 # -- processes -----------------------------------------------------------------------------------------------------
 
 
+def spare_the_collector() -> None:
+    """Look for garbage less often, and never among what was loaded at the start: a batch makes tens of thousands of
+    objects and keeps most of them to its end, and going through them again and again took a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def work(queues: list[str]) -> None:
     """An RQ worker in this process. Ends when Redis goes away in the middle of a job; its supervisor starts another."""
     here = house()
+    spare_the_collector()
     redis = Redis.from_url(here.settings.redis_url, socket_connect_timeout=2)
     while True:
         try:

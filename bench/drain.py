@@ -193,6 +193,7 @@ def drain(ask: dict[str, Any]) -> Drained:
     """Warm up, then fill to the depth and drain for as long as a worker's job may, until enough are done."""
     house = build_house(ask["env"])
     house.ring = worker.bell(house.settings.redis_url).ring
+    worker.spare_the_collector()
     backlog = Backlog(house)
     backlog.fill(_WARM)
     ingest.process(house, backlog.store_id)

@@ -6,15 +6,17 @@ import base64
 import hmac
 import io
 import json
+import re
 import threading
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import event, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from integration import ingest
+from integration import ingest, outbox
 from integration.catalogue import Template
 from integration.groupcommit import GroupCommit
 from integration.house import House
@@ -317,6 +319,35 @@ def test_orders_become_records_and_messages_in_one_transaction(door: Door) -> No
         assert session.scalar(select(func.count()).select_from(Outbox)) == 120
 
 
+def test_a_larger_batch_asks_the_database_no_more_often(door: Door) -> None:
+    """Neither while it is understood nor while it is sent is anything looked up order by order."""
+    house = door.house
+    store_id = factories.store(house, account="a.myshopify.com")
+    asked: Counter[str] = Counter()
+
+    @event.listens_for(house.db.engine, "before_cursor_execute")
+    def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        found = re.match(r"SELECT .*?\bFROM (\w+)", statement, re.DOTALL)
+        if found and found[1] in ("orders", "line_items", "contact_points", "consents", "conversations", "enrollments"):
+            asked[found[1]] += 1
+
+    seen: list[tuple[Counter[str], Counter[str]]] = []
+    for first, size in ((0, 5), (100, 5), (200, 35)):
+        for number in range(first, first + size):
+            order = json.loads(json.dumps(_order(number)).replace("+923001234567", f"+9230012{number:05}"))
+            order["customer"]["id"] = number + 1
+            door.shopify("a.myshopify.com", order, id=str(number))
+        asked.clear()
+        assert process(house, store_id) is False
+        understood = Counter(asked)
+        asked.clear()
+        outbox._claim_messages(house, store_id, outbox._Pump(house, store_id))
+        seen.append((understood, Counter(asked)))
+    with house.db.read(store_id) as session:
+        assert session.scalar(select(func.count()).select_from(Outbox).where(Outbox.attempts == 1)) == 45
+    assert seen[1] == seen[2]
+
+
 def test_a_bad_request_is_set_aside_and_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """One delivery breaks the code itself: it alone is marked failed, with where, and without anybody's data."""
     store_id = factories.store(door.house, account="a.myshopify.com")
@@ -404,8 +435,8 @@ def test_two_verdicts_of_one_second_have_the_channel_asked_when_the_second_is_ov
             session.scalars(select(Connection.alias).where(Connection.room == "channels")).one().removeprefix("waba:")
         )
     now = int(house.clock.now().timestamp())
-    for event in ("APPROVED", "REJECTED", "APPROVED"):
-        value = {"event": event, "message_template_name": template.name, "message_template_language": template.code}
+    for verdict in ("APPROVED", "REJECTED", "APPROVED"):
+        value = {"event": verdict, "message_template_name": template.name, "message_template_language": template.code}
         changes = [{"field": "message_template_status_update", "value": value}]
         body = json.dumps({"entry": [{"id": waba, "time": now, "changes": changes}]}).encode()
         signature = "sha256=" + hmac.digest(b"sandbox-whatsapp-secret", body, "sha256").hex()

@@ -77,7 +77,9 @@ def application() -> WSGI:
     house = build_house(pool_size=16)
     set_up_logs(house.settings.log_level)
     house.ring = worker.bell(house.settings.redis_url).ring
-    return assemble(house)
+    served = assemble(house)
+    worker.spare_the_collector()
+    return served
 
 
 def create_app() -> Flask:
