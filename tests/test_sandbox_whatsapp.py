@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from sandbox import Running, serve, testing
-from sandbox.testing import FAST, Reply, StandIn, quiet, until
+from sandbox.testing import FAST, Reply, StandIn, Told, quiet, until
 from sandbox.whatsapp.webhooks import entries, escaped, signature
 
 sandbox, stand_in = testing.sandbox, testing.stand_in
@@ -153,12 +154,19 @@ def test_nothing_is_sent_to_an_app_that_did_not_subscribe(sandbox: Running, stan
 
 
 def test_undelivered_updates_are_sent_again_until_accepted_in_batches(business: Business, stand_in: StandIn):
+    """The first requests are not answered before everything has been said, so the rest waits together."""
     quiet(business.running)
-    before = len(stand_in.told)
+    before, all_said = len(stand_in.told), threading.Event()
     refusals = iter(range(6))
-    stand_in.answers = lambda told: Reply(503) if next(refusals, None) is not None else None
+
+    def answers(told: Told) -> Reply | None:
+        assert all_said.wait(15)
+        return Reply(503) if next(refusals, None) is not None else None
+
+    stand_in.answers = answers
     for n in range(20):
         business.hears(f"message {n}")
+    all_said.set()
     texts = lambda: [  # noqa: E731
         message["text"]["body"] for value in stand_in.updates(0) for message in value.get("messages", ())
     ]
