@@ -165,13 +165,26 @@ def test_the_app_lives_in_the_admins_frame_without_cookies(peopled: World, watch
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", name="Lahore Lawn")).to_be_visible()
     expect(frame.get_by_role("navigation", name="Main")).to_be_hidden()  # the admin's own navigation shows it
-    page.get_by_role("link", name="Orders").last.click()
+    page.locator("#app-nav").get_by_role("link", name="Orders").click()  # the admin has an Orders page of its own
     expect(frame.get_by_role("heading", name="Orders")).to_be_visible()
     frame.locator("a.rowlink").first.click()
     expect(frame.get_by_role("heading", name="What happened")).to_be_visible()
     inner = next(f for f in page.frames if f.url.startswith(peopled.app_url))
     assert inner.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not [c for c in page.context.cookies() if c["name"] == "dastak"]
+    watched.silent()
+
+
+def test_what_is_kept_about_a_customer_can_be_read_and_handed_over(peopled: World, watched: Watched) -> None:
+    """A customer asked for their data: the merchant finds it from the first page."""
+    placed, page = peopled.place("shopify"), watched.page
+    peopled.shopify("privacy", topic="customers/data_request", order_id=placed.order_id)
+    page.goto(f"{peopled.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
+    frame = page.frame_locator("iframe")
+    frame.locator("a[href*='/app/exports/']").first.click()
+    expect(frame.locator("pre")).to_contain_text("Ayesha Khan")
+    inner = next(f for f in page.frames if f.url.startswith(peopled.app_url))
+    assert inner.evaluate("document.documentElement.scrollWidth <= innerWidth")
     watched.silent()
 
 
