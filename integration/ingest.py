@@ -66,7 +66,7 @@ from .inbox import apply_echo, apply_message, apply_person_changed, meet
 from .journeys import Enrollment, Settled, leave_all, react
 from .orders import Book, Transition, apply_order, apply_payment, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
-from .ports import Account, AppWide, Pings, WebhookRequest
+from .ports import Account, AppWide, Pings, WebhookRequest, offers
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
 from .unknown import count_unknown
@@ -149,7 +149,7 @@ class Mailroom:
         adapter = self._house.registry.find(room, name)
         if adapter is None:
             return Receipt(404, f"There is no {room[:16]} adapter of that name.")
-        if token is None and not isinstance(adapter, AppWide):
+        if token is None and not offers(adapter, AppWide):
             return Receipt(404, "This address needs the token of a connection.")
         try:
             if token is not None:
@@ -167,7 +167,7 @@ class Mailroom:
         if not doors or doors[0].room != room:
             return Receipt(404, "No connection has this address.")
         door = doors[0]
-        if isinstance(adapter, Pings) and adapter.is_ping(request):
+        if offers(adapter, Pings) and adapter.is_ping(request):
             return Receipt(200, "pong")
         adapter.verify(request, door.account)
         self._store([self._row(room, name, adapter, request, door, request.body)])
@@ -274,7 +274,7 @@ def delivery_row(
         "account": account,
         "key": adapter.delivery_key(request)[:128],
         "source": source,
-        "headers": {h: request.headers[h][:500] for h in adapter.keeps if h in request.headers},
+        "headers": {h: value[:500] for h in adapter.keeps if (value := request.headers.get(h)) is not None},
         "body": request.body,
         "state": "received",
         "sentence": "",

@@ -116,6 +116,19 @@ class Challenges(Protocol):
         """The body to answer with. Raises InvalidSignature."""
 
 
+def offers(adapter: object, power: type) -> bool:
+    """Has an adapter an optional power? As `isinstance`, but asked once for each class: a protocol is looked through
+    member by member, which costs a webhook more than its signature does.
+    """
+    key = (type(adapter), power)
+    if key not in _OFFERED:
+        _OFFERED[key] = isinstance(adapter, power)
+    return _OFFERED[key]
+
+
+_OFFERED: dict[tuple[type, type], bool] = {}
+
+
 # -- stores --------------------------------------------------------------------------------------------------------
 
 

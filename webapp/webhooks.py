@@ -89,6 +89,9 @@ class _Headers(Mapping[str, str]):
         value: str = self._environ[_cgi(name)]
         return value
 
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._environ.get(_cgi(name), default)
+
     def __iter__(self) -> Iterator[str]:
         return (key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_"))
 
