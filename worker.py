@@ -42,6 +42,12 @@ waits behind a shop.
 BELL_LIFE = 5
 """Seconds for which one bell silences the next of the same door; a bell lost with its job is rung again after that."""
 
+PAUSE = 0.1
+"""Seconds between two tellings of one process. The first bell after a quiet moment is told at once; those that follow
+it gather, so that a busy store's mail is attended to ten times a second in batches and not letter by letter: a job and
+a transaction for each letter cost more than ten times as much, and kept vendors waiting for their turn to write.
+"""
+
 WORK: dict[str, Callable[[House, int], object]] = {
     "process": ingest.process,
     "advance": journeys.advance,
@@ -99,7 +105,7 @@ class Bell:
                     time.sleep(0.5)
                 else:
                     self.away = False
-                    time.sleep(0.01)  # bells of the same moment travel together
+                    time.sleep(PAUSE)
 
     def _enqueue(self, wanted: Iterable[tuple[str, int]]) -> None:
         """Bells of one door coalesce: only the one that sets the flag becomes a job."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, with_loader_criteria
+from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.types import TypeDecorator
 
 from .clock import Clock
@@ -235,7 +236,13 @@ def _scope_query(state: orm.ORMExecuteState) -> None:
         return
     if state.is_column_load:
         return
-    state.statement = state.statement.options(
+    state.statement = state.statement.options(*_scope_of(store_id))
+
+
+@lru_cache(maxsize=1024)
+def _scope_of(store_id: int) -> tuple[ExecutableOption, ...]:
+    """What binds a query to one store. Kept, because making it costs as much as a small query."""
+    return (
         with_loader_criteria(Tenant, lambda table: table.store_id == store_id, include_aliases=True),
         with_loader_criteria(TenantItself, lambda table: table.id == store_id, include_aliases=True),
     )
@@ -303,11 +310,15 @@ class Database:
         self.engine = _sqlite(parsed.database or "", pool_size) if self.is_sqlite else _postgres(parsed, pool_size)
         self._writing = self.engine.execution_options(dastak_writing=True)
         self.turn = _Turn(f"{parsed.database}.lock") if self.is_sqlite else nullcontext()
+        self._queue = _Turn(f"{parsed.database}.queue") if self.is_sqlite else nullcontext()
+        """Who changes something stands in a queue first, so that only one of them ever stands beside a webhook before
+        the turn: a vendor that waits for its answer waits for one lane at most.
+        """
 
     @contextmanager
     def lane(self, store_id: int) -> Iterator[Session]:
         """A write transaction in which this store's orders may change. Commits at the end, or rolls back and raises."""
-        with self.turn, Session(self._writing, clock=self.clock, store_id=store_id) as session:
+        with self._queue, self.turn, Session(self._writing, clock=self.clock, store_id=store_id) as session:
             if not self.is_sqlite:
                 # NO KEY UPDATE: excludes other lanes of this store, not the foreign-key checks of arriving webhooks.
                 session.connection().execute(_LOCK_LANE, {"id": store_id})
@@ -330,7 +341,7 @@ class Database:
     @contextmanager
     def operator_writing(self) -> Iterator[Session]:
         """A write transaction over all stores: install, key rotation, claiming chores."""
-        with self.turn, Session(self._writing, clock=self.clock, operator=True) as session:
+        with self._queue, self.turn, Session(self._writing, clock=self.clock, operator=True) as session:
             yield session
             session.write_ledger()
             session.commit()

@@ -6,6 +6,7 @@ twice or out of order changes nothing, so duplicates and disorder in a channel's
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -283,8 +284,10 @@ def apply_echo(session: Session, fact: MessageEchoed) -> None:
     conversation.needs_person, conversation.needs_person_since = "", None
 
 
-def apply_status(session: Session, fact: MessageStatusChanged, message: Message | None) -> None:
-    """Record what became of a message of ours."""
+def apply_status(
+    session: Session, fact: MessageStatusChanged, message: Message | None, known_users: Collection[str]
+) -> None:
+    """Record what became of a message of ours. `known_users`: the user ids that are some contact point's already."""
     if message is None:
         return  # sent from the app or another system: not ours to track
     message.note(fact.status, fact.occurred_at)
@@ -297,5 +300,6 @@ def apply_status(session: Session, fact: MessageStatusChanged, message: Message 
         contact = message.conversation.contact
         contact.channel_id = person.channel_id or contact.channel_id
         if person.user_id and contact.user_id != person.user_id:
-            contact = find_contact(session, Person(phone=contact.phone, user_id=person.user_id)) or contact
+            if person.user_id in known_users:
+                contact = find_contact(session, Person(phone=contact.phone, user_id=person.user_id)) or contact
             contact.user_id = person.user_id

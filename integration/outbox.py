@@ -512,7 +512,7 @@ def _record(house: House, store_id: int, group: Sequence[_Outcome], failure: Any
         rows = session.scalars(
             select(Outbox)
             .where(Outbox.id.in_(outcomes))
-            .options(selectinload(Outbox.touchpoint), selectinload(Outbox.contact), selectinload(Outbox.order))
+            .options(selectinload(Outbox.touchpoint), selectinload(Outbox.contact))
         ).all()
         messages = {
             message.outbox_id: message
@@ -663,16 +663,21 @@ class Post:
         self._session = session
         self._rows: dict[int, Outbox] = {}
         self._messages: dict[int, Message] = {}
+        self._asked: set[str] = set()
+        self.known_users: set[str] = set()
+        """Of the user ids that the statuses tell, those that are some contact point's already."""
 
     def fetch(self, facts: Iterable[Any]) -> None:
-        ids = {r[0] for f in facts if isinstance(f, MessageStatusChanged) and (r := referenced(f))} - self._rows.keys()
+        statuses = [fact for fact in facts if isinstance(fact, MessageStatusChanged)]
+        users = {f.person.user_id for f in statuses if f.person is not None and f.person.user_id} - self._asked
+        if users:
+            self._asked |= users
+            known = select(ContactPoint.user_id).where(ContactPoint.user_id.in_(users))
+            self.known_users.update(user for user in self._session.scalars(known) if user is not None)
+        ids = {r[0] for fact in statuses if (r := referenced(fact))} - self._rows.keys()
         if not ids:
             return
-        query = (
-            select(Outbox)
-            .where(Outbox.id.in_(ids))
-            .options(selectinload(Outbox.touchpoint), selectinload(Outbox.contact), selectinload(Outbox.order))
-        )
+        query = select(Outbox).where(Outbox.id.in_(ids)).options(selectinload(Outbox.touchpoint))
         self._rows |= {row.id: row for row in self._session.scalars(query)}
         said = select(Message).where(Message.outbox_id.in_(ids)).options(selectinload(Message.conversation))
         self._messages |= {m.outbox_id: m for m in self._session.scalars(said) if m.outbox_id is not None}
@@ -699,7 +704,7 @@ def apply_message_status(
     if fact.status == "failed":
         _failed_later(house, session, row, message, fact, attempt, failure)
         return
-    apply_status(session, fact, message)
+    apply_status(session, fact, message, post.known_users)
     if row is not None and row.state != "sent" and (row.state != "failed" or row.settled_by == "rule"):
         doubt = "its outcome was in doubt until the channel reported it" if row.unknown_at is not None else ""
         row.settle("sent", session.now(), by="status", sentence=doubt)
@@ -716,7 +721,7 @@ def _failed_later(
 ) -> None:
     if message is not None and message.delivered_at is not None:
         return  # a failure after delivery is noise
-    apply_status(session, fact, message)
+    apply_status(session, fact, message, known_users=())
     if row is None or row.attempts != attempt or row.state == "failed":
         return
     meaning: Failure = failure(fact.error_code)

@@ -165,6 +165,39 @@ def test_a_lane_is_held_by_one_at_a_time(house: House) -> None:
         assert session.get_one(Order, order_id).total == 45
 
 
+def test_a_webhook_waits_for_one_lane_and_not_for_the_queue_behind_it(lite_house: House) -> None:
+    """Lanes queue up for SQLite's one writer; a vendor that waits for its answer goes before all that only wait."""
+    ours, overtaken = factories.store(lite_house), 0
+    for _ in range(10):
+        order: list[str] = []
+        held, release = threading.Event(), threading.Event()
+
+        def first(held: threading.Event = held, release: threading.Event = release) -> None:
+            with lite_house.db.lane(ours):
+                held.set()
+                release.wait(10)
+
+        def lane(order: list[str] = order) -> None:
+            with lite_house.db.lane(ours):
+                order.append("lane")
+
+        def webhook(order: list[str] = order) -> None:
+            with lite_house.db.receiving():
+                order.append("webhook")
+
+        threads = [threading.Thread(target=first)]
+        threads[0].start()
+        held.wait(10)
+        for work in (lane, lane, lane, lane, lane, lane, webhook):
+            threads.append(threading.Thread(target=work))
+            threads[-1].start()
+        release.set()
+        for thread in threads:
+            thread.join(10)
+        overtaken += order.index("webhook")
+    assert overtaken <= 20, "of sixty lanes that were there before"
+
+
 def test_append_only_rows_are_written_with_their_owners(house: House) -> None:
     """In bulk, at the end, with ids that did not exist when they were appended."""
     ours = factories.store(house)
