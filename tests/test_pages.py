@@ -178,7 +178,9 @@ def test_the_app_lives_in_the_admins_frame_without_cookies(peopled: World, watch
 def test_what_is_kept_about_a_customer_can_be_read_and_handed_over(peopled: World, watched: Watched) -> None:
     """A customer asked for their data: the merchant finds it from the first page."""
     placed, page = peopled.place("shopify"), watched.page
-    peopled.shopify("privacy", topic="customers/data_request", order_id=placed.order_id)
+    asked = {"store": "shopify", "action": "privacy", "topic": "customers/data_request", "order_id": placed.order_id}
+    peopled.control("POST", "/control/stores", asked)
+    peopled.settle()
     page.goto(f"{peopled.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
     frame = page.frame_locator("iframe")
     frame.locator("a[href*='/app/exports/']").first.click()
