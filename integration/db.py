@@ -197,16 +197,16 @@ class Session(orm.Session):
     def append(self, row: Base, **owners: Base) -> None:
         """An append-only row, with the records it belongs to by the name of its foreign key: `order_id=order`.
 
-        Such rows are most of what is written. They are inserted in bulk at the end of the transaction, after their
-        owners have their ids, at a tenth of what the unit of work would cost.
+        Such rows are most of what is written. They are inserted in bulk by the next flush, after their owners have
+        their ids, at a tenth of what the unit of work would cost; what is done to the object after that is not kept.
         """
         if self.store_id is not None and getattr(row, "store_id", None) != self.store_id:
             raise Unscoped(f"a {type(row).__name__} of another store")
         self._ledger.append((row, owners))
 
-    def write_ledger(self) -> None:
-        """Flush, then insert what `append` collected."""
-        self.flush()
+    def flush(self, objects: Any = None) -> None:
+        """Write what changed, then what `append` collected."""
+        super().flush(objects)
         rows: dict[type[Base], list[dict[str, Any]]] = {}
         for row, owners in self._ledger:
             columns = _shape(type(row))[0]
@@ -323,7 +323,7 @@ class Database:
                 # NO KEY UPDATE: excludes other lanes of this store, not the foreign-key checks of arriving webhooks.
                 session.connection().execute(_LOCK_LANE, {"id": store_id})
             yield session
-            session.write_ledger()
+            session.flush()
             session.commit()
 
     @contextmanager
@@ -343,7 +343,7 @@ class Database:
         """A write transaction over all stores: install, key rotation, claiming chores."""
         with self._queue, self.turn, Session(self._writing, clock=self.clock, operator=True) as session:
             yield session
-            session.write_ledger()
+            session.flush()
             session.commit()
 
     @contextmanager

@@ -669,6 +669,7 @@ def _describe_items(session: Session, order: Order, fact: OrderChanged) -> None:
     if wanted == have:
         return
     if have:
+        session.flush()  # they may be of this very batch
         session.execute(delete(LineItem).where(LineItem.order_id == order.id))
     items = [
         LineItem(

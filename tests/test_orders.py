@@ -17,6 +17,7 @@ from integration.customers import EVERYTHING, REVOKED, ContactPoint, record_cons
 from integration.db import Session
 from integration.errors import NotUnderstood
 from integration.events import (
+    Item,
     OrderChanged,
     OrderRemoved,
     ParcelSeen,
@@ -77,6 +78,17 @@ def _snapshot(house: House, store_id: int) -> tuple[Any, ...]:
         order = _order(session)
         items = tuple((i.title, i.quantity) for i in session.scalars(select(LineItem).order_by(LineItem.id)))
         return order.payment, order.fulfilment, order.total, order.cancelled_at, order.changed_at, items, order.tags
+
+
+def test_the_goods_of_an_order_that_changed_twice_in_one_batch_are_the_last_ones(house: House) -> None:
+    ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        book = Book(session, session.get_one(Store, ours))
+        for minute, title in enumerate(("Khussa", "Kurta", "Dupatta")):
+            items = (Item(external_id="1", title=title, quantity=2),)
+            apply_order(book, factories.order_fact(T0 + timedelta(minutes=minute), items=items))
+    with house.db.read(ours) as session:
+        assert session.scalars(select(LineItem.title)).all() == ["Dupatta"]
 
 
 # -- the tables ----------------------------------------------------------------------------------------------------
