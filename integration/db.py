@@ -189,12 +189,12 @@ class Session(orm.Session):
         self.is_operator = operator
         self.bells: set[str] = set()
         """Doors to ring for this store once the transaction is committed: process, advance, deliver."""
-        self._ledger: list[tuple[Base, dict[str, Base]]] = []
+        self._ledger: list[tuple[Base, dict[str, Base | None]]] = []
 
     def now(self) -> datetime:
         return self.clock.now()
 
-    def append(self, row: Base, **owners: Base) -> None:
+    def append(self, row: Base, **owners: Base | None) -> None:
         """An append-only row, with the records it belongs to by the name of its foreign key: `order_id=order`.
 
         Such rows are most of what is written. They are inserted in bulk by the next flush, after their owners have
@@ -211,7 +211,7 @@ class Session(orm.Session):
         for row, owners in self._ledger:
             columns = _shape(type(row))[0]
             values = {name: row.__dict__.get(name) for name in columns if name != "id"}
-            values |= {name: owner.id for name, owner in owners.items()}  # type: ignore[attr-defined]
+            values |= {name: owner.id for name, owner in owners.items() if owner is not None}  # type: ignore[attr-defined]
             rows.setdefault(type(row), []).append(values)
         self._ledger.clear()
         for table, inserts in rows.items():

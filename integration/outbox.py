@@ -161,42 +161,35 @@ class Outbox(Tenant, Base):
 # -- putting in ----------------------------------------------------------------------------------------------------
 
 
-def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None = None) -> Outbox:
+def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None = None) -> None:
     """A touchpoint that may go, now or later, goes into the outbox."""
     row = Outbox(
         store_id=session.store_id,
         key=f"touch/{touch.key}",
         kind="message",
-        order_id=touch.order_id,
-        contact_point_id=touch.contact_point_id,
         due_at=due_at or session.now(),
         created_at=session.now(),
         counts_as="" if touch.answers else (MARKETING if touch.message_class == MARKETING else UTILITY),
     )
-    row.touchpoint, row.order, row.contact = touch, touch.order, touch.contact
-    session.add(row)
+    session.append(row, touchpoint_id=touch, order_id=touch.order, contact_point_id=touch.contact)
     session.bells.add("deliver")
-    return row
 
 
-def put_write_back(session: Session, order: Order, key: str, change: StoreChange) -> Outbox | None:
-    """Something the store should know about an order. The key makes it once. None when it is already in."""
+def put_write_back(session: Session, order: Order, key: str, change: StoreChange) -> None:
+    """Something the store should know about an order. The key makes it once."""
     full_key = f"write/{order.external_id}/{key}"
     if session.scalar(select(Outbox.id).where(Outbox.key == full_key)) is not None:
-        return None
+        return
     row = Outbox(
         store_id=session.store_id,
         key=full_key,
         kind="write_back",
-        order_id=order.id,
         due_at=session.now(),
         change=asdict(change),
         created_at=session.now(),
     )
-    row.order = order
-    session.add(row)
+    session.append(row, order_id=order)
     session.bells.add("write")
-    return row
 
 
 def cancel_touchpoint(session: Session, touch: Touchpoint, reason: str, sentence: str) -> None:

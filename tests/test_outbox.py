@@ -23,8 +23,9 @@ def _sent(session: Session, order: Order) -> Outbox:
     )  # fmt: skip
     touch.order, touch.contact = order, order.contact
     session.add(touch)
-    row = put_message(session, touch)
+    put_message(session, touch)
     session.flush()
+    row = session.scalars(select(Outbox).where(Outbox.touchpoint_id == touch.id)).one()
     row.attempts, row.attempted_at = 1, session.now()
     row.settle("sent", session.now(), by="answer")
     message = Message(
