@@ -195,10 +195,11 @@ class Session(orm.Session):
         return self.clock.now()
 
     def append(self, row: Base, **owners: Base | None) -> None:
-        """An append-only row, with the records it belongs to by the name of its foreign key: `order_id=order`.
+        """A new row, with the records it belongs to by the name of its foreign key: `order_id=order`.
 
-        Such rows are most of what is written. They are inserted in bulk by the next flush, after their owners have
-        their ids, at a tenth of what the unit of work would cost; what is done to the object after that is not kept.
+        Most of what is written are such rows. They are inserted in bulk by the next flush, after their owners have
+        their ids, at a tenth of what the unit of work would cost. What is done to one after that is kept only if other
+        tables refer to its table; the rest only grow.
         """
         if self.store_id is not None and getattr(row, "store_id", None) != self.store_id:
             raise Unscoped(f"a {type(row).__name__} of another store")
@@ -207,15 +208,52 @@ class Session(orm.Session):
     def flush(self, objects: Any = None) -> None:
         """Write what changed, then what `append` collected."""
         super().flush(objects)
-        rows: dict[type[Base], list[dict[str, Any]]] = {}
-        for row, owners in self._ledger:
-            columns = _shape(type(row))[0]
-            values = {name: row.__dict__.get(name) for name in columns if name != "id"}
-            values |= {name: owner.id for name, owner in owners.items() if owner is not None}  # type: ignore[attr-defined]
-            rows.setdefault(type(row), []).append(values)
-        self._ledger.clear()
-        for table, inserts in rows.items():
+        for row in self._write_ledger():
+            orm.make_transient_to_detached(row)
+            self.add(row)
+
+    def commit(self) -> None:
+        """Write everything and end the transaction."""
+        super().flush()
+        self._write_ledger()
+        super().commit()
+
+    def _write_ledger(self) -> list[Base]:
+        """Insert what `append` collected, owners before what they own. Returns the rows that may still change."""
+        ledger, self._ledger = self._ledger, []
+        if not ledger:
+            return []
+        known, owned = _tables()
+        rows: dict[type[Base], list[tuple[Base, dict[str, Base | None]]]] = {}
+        for row, owners in ledger:
+            rows.setdefault(type(row), []).append((row, owners))
+        tables = sorted(rows, key=lambda table: known[table.__tablename__])
+        numbered = {t.__tablename__: len(rows[t]) for t in tables if t.__tablename__ in owned}
+        ids = _take_ids(self.connection(), numbered) if numbered else {}
+        changeable: list[Base] = []
+        for table in tables:
+            if table.__tablename__ in ids:
+                for (row, _), number in zip(rows[table], ids[table.__tablename__], strict=True):
+                    row.__dict__["id"] = number
+                    changeable.append(row)
+            columns = [name for name in _shape(table)[0] if name != "id" or table.__tablename__ in ids]
+            inserts = []
+            for row, owners in rows[table]:
+                values = {name: row.__dict__.get(name) for name in columns}
+                for name, owner in owners.items():
+                    if owner is not None:
+                        values[name] = owner.id  # type: ignore[attr-defined]
+                inserts.append(values)
             self.connection().execute(table.__table__.insert(), inserts)  # type: ignore[attr-defined]
+        return changeable
+
+
+@cache
+def _tables() -> tuple[dict[str, int], frozenset[str]]:
+    """(every table's place in an order in which owners come first, the tables that others refer to)."""
+    tables = Base.metadata.sorted_tables
+    owned = {key.column.table.name for table in tables for key in table.foreign_keys}
+    return {table.name: place for place, table in enumerate(tables)}, frozenset(owned)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -323,7 +361,6 @@ class Database:
                 # NO KEY UPDATE: excludes other lanes of this store, not the foreign-key checks of arriving webhooks.
                 session.connection().execute(_LOCK_LANE, {"id": store_id})
             yield session
-            session.flush()
             session.commit()
 
     @contextmanager
@@ -343,7 +380,6 @@ class Database:
         """A write transaction over all stores: install, key rotation, claiming chores."""
         with self._queue, self.turn, Session(self._writing, clock=self.clock, operator=True) as session:
             yield session
-            session.flush()
             session.commit()
 
     @contextmanager

@@ -158,7 +158,7 @@ class Order(Tenant, Base):
     items: Mapped[list[LineItem]] = relationship(viewonly=True, order_by="LineItem.id")
     payments: Mapped[list[Payment]] = relationship(viewonly=True, order_by="Payment.id")
     shipments: Mapped[list[Shipment]] = relationship(back_populates="order", cascade="all, delete-orphan")
-    enrollments: Mapped[list[Enrollment]] = relationship(back_populates="order", cascade="all, delete-orphan")
+    enrollments: Mapped[list[Enrollment]] = relationship(viewonly=True, order_by="Enrollment.id")
 
     @property
     def money(self) -> Money:
@@ -442,6 +442,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         )
         set_committed_value(order, "items", [])
         set_committed_value(order, "payments", [])
+        set_committed_value(order, "enrollments", [])
     else:
         for name, value in said.items():
             if getattr(order, name) != value:

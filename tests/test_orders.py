@@ -28,6 +28,7 @@ from integration.events import (
 )
 from integration.house import House
 from integration.inbox import apply_person_changed, meet
+from integration.journeys import Enrollment, Settled, react
 from integration.orders import (
     AXES,
     CONFIRMATION,
@@ -48,6 +49,7 @@ from integration.orders import (
     move,
     shipment_status,
 )
+from integration.outbox import Desk, Outbox, Touchpoint
 from integration.rendering import order_values
 from integration.stores import Policy, Store
 from integration.values import Money
@@ -89,6 +91,28 @@ def test_the_goods_of_an_order_that_changed_twice_in_one_batch_are_the_last_ones
             apply_order(book, factories.order_fact(T0 + timedelta(minutes=minute), items=items))
     with house.db.read(ours) as session:
         assert session.scalars(select(LineItem.title)).all() == ["Dupatta"]
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["at once", "after a flush"])
+def test_a_question_planned_and_taken_back_in_one_batch_is_taken_back(house: House, written: bool) -> None:
+    """An order comes in, its customer writes something (which writes what is planned), the shop cancels it."""
+    ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        store = session.get_one(Store, ours)
+        book, desk, settled = Book(session, store), Desk(session, store), Settled(session, store)
+        react(session, desk, settled, apply_order(book, factories.order_fact(session.now())))
+        if written:
+            session.flush()
+        later = session.now() + timedelta(seconds=9)
+        cancelled = factories.order_fact(later, placed_at=session.now(), cancelled_at=later)
+        react(session, desk, settled, apply_order(book, cancelled))
+    with house.db.read(ours) as session:
+        asked = session.scalars(select(Touchpoint).where(Touchpoint.step == "ask")).one()
+        enrollment = session.get_one(Enrollment, asked.enrollment_id)
+        assert (asked.state, asked.reason, enrollment.state) == ("cancelled", "superseded", "left")
+        row = session.scalars(select(Outbox).where(Outbox.touchpoint_id == asked.id)).one()
+        assert (row.order_id, row.contact_point_id) == (asked.order_id, asked.contact_point_id)
+        assert row.state == ("cancelled" if written else "queued")  # a guard stops it when it is about to go
 
 
 # -- the tables ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ..checkpoints import reached
 from ..customers import ContactPoint
@@ -60,8 +61,8 @@ class Enrollment(Tenant, Base):
     began_at: Mapped[datetime] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    order: Mapped[Order] = relationship(back_populates="enrollments")
-    touchpoints: Mapped[list[Touchpoint]] = relationship(order_by="Touchpoint.id", lazy="selectin")
+    order: Mapped[Order] = relationship(viewonly=True)
+    touchpoints: Mapped[list[Touchpoint]] = relationship(viewonly=True, order_by="Touchpoint.id", lazy="selectin")
 
     def end(self, state: str, sentence: str, at: datetime) -> None:
         self.state, self.sentence, self.ended_at = state, sentence[:200], at
@@ -143,7 +144,10 @@ def _enrol(
     enrollment = Enrollment(
         store_id=session.store_id, journey=journey.name, version=journey.version, began_at=transition.at
     )
+    set_committed_value(enrollment, "order", order)
+    set_committed_value(enrollment, "touchpoints", [])
     order.enrollments.append(enrollment)
+    session.append(enrollment, order_id=order)
     if why := _not_begun(desk, settled, journey, order):
         enrollment.end("off", why, session.now())
         if journey.when_off is not None:
@@ -199,8 +203,10 @@ def _contact(
         stale_at=datetime.fromisoformat(step["stale_at"]),
         made_at=session.now(),
     )
-    touch.order, touch.contact = order, order.contact
+    set_committed_value(touch, "order", order)
+    set_committed_value(touch, "contact", order.contact)
     enrollment.touchpoints.append(touch)
+    session.append(touch, enrollment_id=enrollment, order_id=order, contact_point_id=order.contact)
     return touch
 
 
