@@ -139,10 +139,12 @@ class PostgreSQL:
         return f"postgresql{driver}://postgres@127.0.0.1:{self.port}/{database}"
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)  # fast shutdown
+        """At once: its data goes with it, so nothing need be put in order first (that took a busy machine too long)."""
+        self._process.send_signal(signal.SIGQUIT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(15)
         self._process.kill()
+        self._process.wait()
         shutil.rmtree(self._home, ignore_errors=True)
 
 
