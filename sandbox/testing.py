@@ -21,7 +21,7 @@ import pytest
 
 from sandbox import Running, Settings, serve
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 FAST = Settings(
     port=0,

@@ -44,7 +44,7 @@ def _client(house: House, mailroom: Mailroom | None = None) -> FlaskClient:
     return build_app(house, mailroom).test_client()
 
 
-def _until(true: Callable[[], bool], seconds: float = 20) -> None:
+def _until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came true"

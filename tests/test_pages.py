@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 WIDTHS = (1280, 360)
+expect.set_options(timeout=30_000)  # a machine may be busy; what is expected comes as soon as it can
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ class App:
     def __init__(self, sandbox: Running, stand_in: StandIn) -> None:
         self.sandbox, self.stand_in = sandbox, stand_in
         self.connected: list[Told] = []
-        self.http = httpx.Client(base_url=sandbox.url, timeout=10)
+        self.http = httpx.Client(base_url=sandbox.url, timeout=60)
         stand_in.answers = self.answer
 
     def answer(self, told: Told) -> Reply | None:

@@ -40,7 +40,7 @@ class Store:
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        self.http = httpx.Client(base_url=running.url, timeout=10)
+        self.http = httpx.Client(base_url=running.url, timeout=60)
         self.http.post("/control/stores", json={"store": "shopify", "action": "install"})
         self.access = ""
 

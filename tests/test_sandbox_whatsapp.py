@@ -27,7 +27,7 @@ class Business:
 
     def __init__(self, running: Running, waba: str = WABA, number: str = NUMBER, token: str = TOKEN) -> None:
         self.running, self.waba, self.number = running, waba, number
-        self.http = httpx.Client(base_url=running.url, timeout=10, headers={"Authorization": f"Bearer {token}"})
+        self.http = httpx.Client(base_url=running.url, timeout=60, headers={"Authorization": f"Bearer {token}"})
 
     def post(self, path: str, body: Any = None, **given: Any) -> httpx.Response:
         return self.http.post(f"/graph/v26.0/{path}", json=body, **given)

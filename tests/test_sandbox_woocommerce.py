@@ -43,7 +43,7 @@ class Store:
     def __init__(self, running: Running, keys: dict[str, str]) -> None:
         self.running = running
         self.keys = keys
-        self.http = httpx.Client(base_url=running.url, timeout=15)
+        self.http = httpx.Client(base_url=running.url, timeout=60)
 
     def signed(self, method: str, path: str, query: dict[str, Any] | None = None, **changes: Any) -> dict[str, str]:
         parameters = {name: str(value) for name, value in (query or {}).items()} | {

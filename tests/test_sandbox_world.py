@@ -16,7 +16,7 @@ sandbox, stand_in = testing.sandbox, testing.stand_in
 
 @pytest.fixture
 def control(sandbox: Running):
-    with httpx.Client(base_url=sandbox.url, timeout=10) as client:
+    with httpx.Client(base_url=sandbox.url, timeout=60) as client:
         yield client
 
 

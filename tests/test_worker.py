@@ -22,7 +22,7 @@ from . import factories
 ROOT = Path(__file__).parent.parent
 
 
-def _until(true: Callable[[], bool], seconds: float = 10) -> None:
+def _until(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came true"

@@ -36,7 +36,7 @@ from webapp import assemble
 from worker import WORK
 
 _phones = itertools.count(int(time.time() * 10) % 1_000_000 * 10)
-PATIENCE = 30.0
+PATIENCE = 90.0
 WABAS = {"shopify": "100000000000001", "woocommerce": "100000000000002"}
 
 
