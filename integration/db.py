@@ -201,7 +201,7 @@ class Session(orm.Session):
         their ids, at a tenth of what the unit of work would cost. What is done to one after that is kept only if other
         tables refer to its table; the rest only grow.
         """
-        if self.store_id is not None and getattr(row, "store_id", None) != self.store_id:
+        if not self.is_operator and (self.store_id is None or getattr(row, "store_id", None) != self.store_id):
             raise Unscoped(f"a {type(row).__name__} of another store")
         self._ledger.append((row, owners))
 
@@ -211,6 +211,10 @@ class Session(orm.Session):
         for row in self._write_ledger():
             orm.make_transient_to_detached(row)
             self.add(row)
+
+    def rollback(self) -> None:
+        self._ledger.clear()
+        super().rollback()
 
     def commit(self) -> None:
         """Write everything and end the transaction."""
@@ -468,10 +472,14 @@ class _Turn:
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        if self._pid != os.getpid():  # a fork must not share its parent's lock
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            self._pid = os.getpid()
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            if self._pid != os.getpid():  # a fork must not share its parent's lock
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+                self._pid = os.getpid()
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:  # a job's time was up while it waited
+            self._threads.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)

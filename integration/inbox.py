@@ -6,7 +6,6 @@ twice or out of order changes nothing, so duplicates and disorder in a channel's
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -156,6 +155,7 @@ def apply_person_changed(session: Session, fact: PersonChanged) -> None:
         contact.phone, contact.former_phone = fact.new.phone, contact.phone
     contact.user_id = fact.new.user_id or contact.user_id
     contact.channel_id = fact.new.channel_id or contact.channel_id
+    session.flush()  # who writes from the old number next is a stranger
 
 
 def _merge(session: Session, *, keep: ContactPoint, lose: ContactPoint) -> ContactPoint:
@@ -169,6 +169,8 @@ def _merge(session: Session, *, keep: ContactPoint, lose: ContactPoint) -> Conta
         session.expunge(theirs)
         session.delete(session.get_one(Conversation, theirs.id))
         session.flush()
+    elif theirs is not None:
+        session.expire(theirs, ["contact"])  # somebody may hold it; it is read again once it is `keep`'s
     lost_customer, kept_customer = lose.customer_id, keep.customer_id
     keep.language = keep.language or lose.language
     keep.former_phone = keep.former_phone or lose.former_phone
@@ -285,9 +287,11 @@ def apply_echo(session: Session, fact: MessageEchoed) -> None:
 
 
 def apply_status(
-    session: Session, fact: MessageStatusChanged, message: Message | None, known_users: Collection[str]
+    session: Session, fact: MessageStatusChanged, message: Message | None, known_users: set[str] | None
 ) -> None:
-    """Record what became of a message of ours. `known_users`: the user ids that are some contact point's already."""
+    """Record what became of a message of ours. `known_users`: the user ids that are some contact point's already, so
+    that nobody is looked up for a new one; None when that is not known.
+    """
     if message is None:
         return  # sent from the app or another system: not ours to track
     message.note(fact.status, fact.occurred_at)
@@ -300,6 +304,11 @@ def apply_status(
         contact = message.conversation.contact
         contact.channel_id = person.channel_id or contact.channel_id
         if person.user_id and contact.user_id != person.user_id:
-            if person.user_id in known_users:
+            if known_users is None or person.user_id in known_users:
+                session.flush()
                 contact = find_contact(session, Person(phone=contact.phone, user_id=person.user_id)) or contact
             contact.user_id = person.user_id
+            if known_users is None:
+                session.flush()  # the next fact may be a message of the same person
+            else:
+                known_users.add(person.user_id)

@@ -377,7 +377,8 @@ class Book:
         return self._numbers[key]
 
     def contact(self, number: str) -> ContactPoint | None:
-        if number not in self._contacts:
+        known = self._contacts.get(number)
+        if number not in self._contacts or (known is not None and known not in self.session):  # merged into another
             found = contact_for_phone(self.session, number)
             self._contacts[number] = found or contact_once_at(self.session, number)
         return self._contacts[number]

@@ -27,7 +27,7 @@ from .checkpoints import reached
 from .customers import MARKETING, REVOKED, UTILITY, ContactPoint, record_consent
 from .db import Base, Id, Instant, Json, Session, Tenant, inline
 from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
-from .events import MessageStatusChanged
+from .events import MessageStatusChanged, OrderChanged
 from .guards import Case, Verdict, may_send
 from .house import House
 from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
@@ -194,6 +194,8 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
 
 def cancel_touchpoint(session: Session, touch: Touchpoint, reason: str, sentence: str) -> None:
     """A queued touchpoint has become pointless. One in flight can no longer be stopped."""
+    if touch.id is None:
+        session.flush()  # it and its outbox row are of this very transaction
     row = session.scalar(select(Outbox).where(Outbox.touchpoint_id == touch.id))
     if row is not None and row.state != "queued":
         return
@@ -657,13 +659,18 @@ class Post:
         self._rows: dict[int, Outbox] = {}
         self._messages: dict[int, Message] = {}
         self._asked: set[str] = set()
-        self.known_users: set[str] = set()
-        """Of the user ids that the statuses tell, those that are some contact point's already."""
+        self.known_users: set[str] | None = set()
+        """Of the user ids that the statuses tell, those that are some contact point's already. None when the batch has
+        other facts too, which may bring in any.
+        """
 
     def fetch(self, facts: Iterable[Any]) -> None:
+        facts = list(facts)
         statuses = [fact for fact in facts if isinstance(fact, MessageStatusChanged)]
+        if not all(isinstance(fact, MessageStatusChanged | OrderChanged) for fact in facts):
+            self.known_users = None
         users = {f.person.user_id for f in statuses if f.person is not None and f.person.user_id} - self._asked
-        if users:
+        if users and self.known_users is not None:
             self._asked |= users
             known = select(ContactPoint.user_id).where(ContactPoint.user_id.in_(users))
             self.known_users.update(user for user in self._session.scalars(known) if user is not None)
@@ -714,7 +721,7 @@ def _failed_later(
 ) -> None:
     if message is not None and message.delivered_at is not None:
         return  # a failure after delivery is noise
-    apply_status(session, fact, message, known_users=())
+    apply_status(session, fact, message, None)
     if row is None or row.attempts != attempt or row.state == "failed":
         return
     meaning: Failure = failure(fact.error_code)

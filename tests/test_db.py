@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -191,6 +192,51 @@ def test_a_webhook_waits_for_one_lane_and_not_for_the_queue_behind_it(lite_house
     for worker in workers:
         worker.join(10)
     assert sum(passed) <= 3 * len(passed)
+
+
+def test_whose_time_is_up_while_waiting_leaves_the_turn_to_others(lite_house: House) -> None:
+    """RQ ends a job that takes too long by an exception wherever it is."""
+    ours = factories.store(lite_house)
+    held, release, hits = threading.Event(), threading.Event(), 0
+
+    def holder() -> None:
+        other = Database(lite_house.settings.database_url, lite_house.clock)  # as another process would
+        with other.lane(ours):
+            held.set()
+            release.wait(20)
+        other.close()
+
+    def time_is_up(*_: object) -> None:
+        nonlocal hits
+        hits += 1
+        raise TimeoutError
+
+    thread = threading.Thread(target=holder)
+    thread.start()
+    held.wait(20)
+    before = signal.signal(signal.SIGALRM, time_is_up)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError), lite_house.db.lane(ours):
+            pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        release.set()
+        thread.join(20)
+    assert hits == 1
+    with lite_house.db.lane(ours) as session:  # hangs for ever where the lock was kept
+        assert session.get(Store, ours) is not None
+
+
+def test_a_new_row_is_of_this_store_and_gone_with_its_transaction(lite_house: House) -> None:
+    ours, theirs = factories.store(lite_house), factories.store(lite_house)
+    with lite_house.db.lane(ours) as session:
+        with pytest.raises(Unscoped):
+            session.append(Conversation(store_id=theirs))
+        session.append(Conversation(store_id=ours), contact_point_id=factories.contact(session))
+        session.rollback()
+    with lite_house.db.operator() as session:
+        assert session.scalar(select(func.count()).select_from(Conversation)) == 0
 
 
 def test_append_only_rows_are_written_with_their_owners(house: House) -> None:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from integration import inbox
+from integration.customers import ContactPoint
 from integration.db import Session
 from integration.events import MessageEchoed, MessageReceived, MessageStatusChanged, Person
 from integration.house import House
 from integration.inbox import SERVICE_WINDOW, Conversation, Message, apply_echo, apply_message, conversation_with
 from integration.ingest import Mailroom, WebhookDelivery, process, replay
-from integration.outbox import Outbox, Post, Touchpoint, apply_message_status
+from integration.outbox import Outbox, Post, Touchpoint, apply_message_status, put_message
 from integration.stores import Connection, connect
 from webapp.webhooks import Webhooks
 
@@ -342,6 +343,56 @@ def test_a_locked_number_breaks_itself_and_no_number_that_came_after_it(house: H
         session.scalars(select(Connection).where(Connection.account == "222")).one().mended()
     mail("222", house.clock.now())
     assert health() == "broken"
+
+
+@pytest.mark.parametrize("first", ["message", "status"])
+@pytest.mark.parametrize("together", [True, False], ids=["one body", "two bodies"])
+def test_a_message_and_a_status_that_tell_of_one_person_are_both_heard(
+    house: House, first: str, together: bool
+) -> None:
+    """The customer writes by user id alone, and in the same moment a status tells whose number that is."""
+    ours = _store(house)
+    with house.db.lane(ours) as session:
+        contact = factories.contact(session, "+923001234567")
+        touch = Touchpoint(
+            store_id=ours, key="ask", journey="x", step="x", due_at=session.now(), made_at=session.now(),
+            contact_point_id=contact.id,
+        )  # fmt: skip
+        session.add(touch)
+        put_message(session, touch)
+        session.flush()
+        row = session.scalars(select(Outbox)).one()
+        row.attempts, row.state = 1, "sent"
+        sent = Message(store_id=ours, sender="us", kind="text", at=session.now(), seen_at=session.now())
+        sent.outbox_id, sent.vendor_id, sent.attempt = row.id, "wamid.out", 1
+        sent.conversation = conversation_with(session, contact)
+        session.add(sent)
+        reference = row.reference
+    at, number = str(int(house.clock.now().timestamp())), {"display_phone_number": "1", "phone_number_id": NUMBER}
+    message = {"from_user_id": "PK.abc", "id": "wamid.in", "timestamp": at, "type": "text", "text": {"body": "hello"}}
+    status = {
+        "id": "wamid.out", "status": "delivered", "timestamp": at, "recipient_id": "923001234567",
+        "recipient_user_id": "PK.abc", "biz_opaque_callback_data": reference,
+    }  # fmt: skip
+    changes = [
+        {"field": "messages", "value": {"messaging_product": "whatsapp", "metadata": number, **said}}
+        for said in ({"messages": [message]}, {"statuses": [status]})
+    ]
+    if first == "status":
+        changes.reverse()
+    entries = [changes] if together else [[change] for change in changes]
+    bodies = [
+        json.dumps({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": entry}]}).encode()
+        for entry in entries
+    ]
+    _deliver(house, ours, *bodies)
+    with house.db.read(ours) as session:
+        assert {row.state for row in session.scalars(select(WebhookDelivery))} == {"processed"}
+        [person] = session.scalars(select(ContactPoint))
+        assert (person.phone, person.user_id) == ("+923001234567", "PK.abc")
+        talk, messages = _talk(session)
+        assert {m.sender: m.conversation_id for m in messages} == {"customer": talk.id, "us": talk.id}
+        assert next(m for m in messages if m.sender == "us").delivered_at is not None
 
 
 def test_the_merchants_own_answer_ends_the_call(house: House) -> None:

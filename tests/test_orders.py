@@ -28,7 +28,7 @@ from integration.events import (
 )
 from integration.house import House
 from integration.inbox import apply_person_changed, meet
-from integration.journeys import Enrollment, Settled, react
+from integration.journeys import Enrollment, Settled, react, tell_store_reason
 from integration.orders import (
     AXES,
     CONFIRMATION,
@@ -95,8 +95,12 @@ def test_the_goods_of_an_order_that_changed_twice_in_one_batch_are_the_last_ones
 
 @pytest.mark.parametrize("written", [False, True], ids=["at once", "after a flush"])
 def test_a_question_planned_and_taken_back_in_one_batch_is_taken_back(house: House, written: bool) -> None:
-    """An order comes in, its customer writes something (which writes what is planned), the shop cancels it."""
+    """An order comes in, its customer writes something (which writes what is planned), the shop cancels it. What the
+    store is still to be told of another order is not touched.
+    """
     ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        tell_store_reason(session, factories.order(session), "other", session.now())
     with house.db.lane(ours) as session:
         store = session.get_one(Store, ours)
         book, desk, settled = Book(session, store), Desk(session, store), Settled(session, store)
@@ -112,7 +116,8 @@ def test_a_question_planned_and_taken_back_in_one_batch_is_taken_back(house: Hou
         assert (asked.state, asked.reason, enrollment.state) == ("cancelled", "superseded", "left")
         row = session.scalars(select(Outbox).where(Outbox.touchpoint_id == asked.id)).one()
         assert (row.order_id, row.contact_point_id) == (asked.order_id, asked.contact_point_id)
-        assert row.state == ("cancelled" if written else "queued")  # a guard stops it when it is about to go
+        assert row.state == "cancelled"
+        assert session.scalars(select(Outbox.state).where(Outbox.kind == "write_back")).all() == ["queued"]
 
 
 # -- the tables ----------------------------------------------------------------------------------------------------
@@ -529,3 +534,22 @@ def test_an_order_that_states_a_number_its_customer_gave_up_is_still_theirs(hous
         assert (kept.phone, standing(kept.consents).opted_out_at) == ("+923007777777", T0)
         assert _order(session).contact is kept
         assert meet(session, Person(phone="+923001234567")) is not kept
+
+
+def test_an_order_that_comes_with_the_news_of_its_customers_new_number_has_its_customer(house: House) -> None:
+    """One batch: two contact points turn out to be one person, and an order states the number."""
+    ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        moved = factories.contact(session, "+923001234567").id
+        factories.contact(session, "+923007777777")
+    fact = factories.order_fact(T0, phones=("+923007777777",), gateways=("stripe",), payment="paid")
+    with house.db.lane(ours) as session:
+        book = Book(session, session.get_one(Store, ours))
+        book.fetch([fact])
+        old, new = Person(phone="+923001234567"), Person(phone="+923007777777")
+        apply_person_changed(session, PersonChanged(old=old, new=new, occurred_at=T0))
+        apply_order(book, fact)
+    with house.db.read(ours) as session:
+        order = _order(session)
+        assert order.contact_point_id == moved
+        assert order.customer_id == session.get_one(ContactPoint, moved).customer_id
