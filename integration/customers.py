@@ -38,7 +38,7 @@ class Customer(Tenant, Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     redacted_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    contact_points: Mapped[list[ContactPoint]] = relationship(back_populates="customer")
+    contact_points: Mapped[list[ContactPoint]] = relationship(viewonly=True)
 
 
 class ContactPoint(Tenant, Base):
@@ -65,7 +65,7 @@ class ContactPoint(Tenant, Base):
     next_send_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """Machine time bookkeeping of the channel's limit per person."""
 
-    customer: Mapped[Customer] = relationship(back_populates="contact_points", lazy="joined")
+    customer: Mapped[Customer] = relationship(lazy="joined")
     consents: Mapped[list[Consent]] = relationship(viewonly=True, order_by="(Consent.at, Consent.id)")
 
 
@@ -162,9 +162,7 @@ def new_contact(
     external_id: str = "",
 ) -> ContactPoint:
     """A new customer with one contact point."""
-    contact = ContactPoint(store_id=session.store_id, phone=phone, user_id=user_id)
-    set_committed_value(contact, "consents", [])
-    contact.customer = Customer(
+    customer = Customer(
         store_id=session.store_id,
         name=name[:200],
         email=email[:254],
@@ -172,5 +170,9 @@ def new_contact(
         external_id=external_id[:64],
         created_at=session.now(),
     )
-    session.add(contact)
+    contact = ContactPoint(store_id=session.store_id, phone=phone, user_id=user_id)
+    set_committed_value(contact, "customer", customer)
+    set_committed_value(contact, "consents", [])
+    session.append(customer)
+    session.append(contact, customer_id=customer)
     return contact

@@ -14,8 +14,9 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, lru_cache, partial
@@ -35,6 +36,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Text,
+    bindparam,
     create_engine,
     event,
     inspect,
@@ -199,18 +201,35 @@ class Session(orm.Session):
 
         Most of what is written are such rows. They are inserted in bulk by the next flush, after their owners have
         their ids, at a tenth of what the unit of work would cost. What is done to one after that is kept only if other
-        tables refer to its table; the rest only grow.
+        tables refer to its table; the rest only grow. A row of the unit of work that names one of these as its owner
+        is made after a flush.
         """
         if not self.is_operator and (self.store_id is None or getattr(row, "store_id", None) != self.store_id):
             raise Unscoped(f"a {type(row).__name__} of another store")
         self._ledger.append((row, owners))
 
+    def amend(self, table: type[Base], changes: Sequence[dict[str, Any]]) -> None:
+        """Change rows by their `id`, all with one statement and without loading any; each of `changes` names the same
+        columns. Rows of another store stay as they are.
+        """
+        if not changes:
+            return
+        if not self.is_operator and self.store_id is None:
+            raise Unscoped("this session belongs to no store")
+        into = table.__table__
+        mine = into.c.id == bindparam("row_id")
+        if not self.is_operator:
+            mine &= into.c.store_id == self.store_id
+        statement = into.update().where(mine).values({n: bindparam(n) for n in changes[0] if n != "id"})  # type: ignore[attr-defined]
+        self.connection().execute(statement, [{"row_id": row["id"], **row} for row in changes])
+
     def flush(self, objects: Any = None) -> None:
         """Write what changed, then what `append` collected."""
         super().flush(objects)
-        for row in self._write_ledger():
+        written = self._write_ledger()
+        for row in written:
             orm.make_transient_to_detached(row)
-            self.add(row)
+        self.add_all(written)
 
     def rollback(self) -> None:
         self._ledger.clear()
@@ -233,23 +252,45 @@ class Session(orm.Session):
             rows.setdefault(type(row), []).append((row, owners))
         tables = sorted(rows, key=lambda table: known[table.__tablename__])
         numbered = {t.__tablename__: len(rows[t]) for t in tables if t.__tablename__ in owned}
-        ids = _take_ids(self.connection(), numbered) if numbered else {}
+        connection = self.connection()
+        ids = _take_ids(connection, numbered) if numbered else {}
         changeable: list[Base] = []
         for table in tables:
             if table.__tablename__ in ids:
                 for (row, _), number in zip(rows[table], ids[table.__tablename__], strict=True):
                     row.__dict__["id"] = number
                     changeable.append(row)
-            columns = [name for name in _shape(table)[0] if name != "id" or table.__tablename__ in ids]
-            inserts = []
             for row, owners in rows[table]:
-                values = {name: row.__dict__.get(name) for name in columns}
                 for name, owner in owners.items():
                     if owner is not None:
-                        values[name] = owner.id  # type: ignore[attr-defined]
-                inserts.append(values)
-            self.connection().execute(table.__table__.insert(), inserts)  # type: ignore[attr-defined]
+                        row.__dict__[name] = owner.id  # type: ignore[attr-defined]
+            insert = _insert_into(table, connection.dialect, table.__tablename__ in ids)
+            connection.exec_driver_sql(insert.sql, [insert.bind(row.__dict__) for row, _ in rows[table]])
         return changeable
+
+
+@dataclass(frozen=True, slots=True)
+class _InsertInto:
+    """An insert as the driver takes it, with what it needs to bind a row's dictionary."""
+
+    sql: str
+    binders: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    positional: bool
+
+    def bind(self, row: dict[str, Any]) -> Any:
+        values = [row.get(name) if bind is None else bind(row.get(name)) for name, bind in self.binders]
+        return tuple(values) if self.positional else dict(zip((n for n, _ in self.binders), values, strict=True))
+
+
+@cache
+def _insert_into(table: type[Base], dialect: Dialect, numbered: bool) -> _InsertInto:
+    """Said once: asking SQLAlchemy at every flush how each value is bound costs as much as the insert."""
+    columns = [c for c in table.__table__.columns if numbered or c.name != "id"]
+    statement = table.__table__.insert().inline()  # type: ignore[attr-defined]
+    compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in columns])
+    order = compiled.positiontup or [column.name for column in columns]
+    binders = {c.name: c.type.dialect_impl(dialect).bind_processor(dialect) for c in columns}
+    return _InsertInto(str(compiled), tuple((name, binders[name]) for name in order), compiled.positional)
 
 
 @cache
@@ -276,6 +317,8 @@ def _scope_query(state: orm.ORMExecuteState) -> None:
         if not all(row.get("store_id") == store_id for row in rows):
             raise Unscoped("an insert for another store, or for none")
         return
+    if state.is_update and isinstance(state.parameters, list):
+        raise Unscoped("an update of many rows by their ids cannot be scoped: use `amend`")
     if state.is_column_load:
         return
     state.statement = state.statement.options(*_scope_of(store_id))

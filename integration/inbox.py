@@ -37,7 +37,7 @@ class Conversation(Tenant, Base):
     needs_person_since: Mapped[datetime | None] = mapped_column(Instant, default=None)
     referral: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
 
-    contact: Mapped[ContactPoint] = relationship(lazy="joined")
+    contact: Mapped[ContactPoint] = relationship(lazy="joined", cascade="none")
     messages: Mapped[list[Message]] = relationship(back_populates="conversation", lazy="select")
 
     def window_open(self, now: datetime) -> bool:
@@ -131,6 +131,7 @@ def find_contact(session: Session, person: Person) -> ContactPoint | None:
 
 def meet(session: Session, person: Person) -> ContactPoint:
     """The contact point of a person who wrote, made when they are new."""
+    session.flush()  # an order of this very batch may have brought the person in
     contact = find_contact(session, person)
     if contact is None:
         contact = new_contact(session, phone=person.phone, user_id=person.user_id, name=person.name)

@@ -34,7 +34,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.orm import Mapped, defer, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from . import privacy
 from .catalogue import Template
@@ -360,28 +360,29 @@ def _parse(house: House, row: WebhookDelivery) -> _Letter:
 def _apply(house: House, store_id: int, letters: Sequence[_Letter]) -> set[str]:
     """Facts become records, transitions, messages to send: one transaction. Returns the doors to ring."""
     with house.db.lane(store_id) as session:
-        waiting = {
-            row.id: row
-            for row in session.scalars(
-                select(WebhookDelivery)
-                .where(
-                    WebhookDelivery.id.in_([letter.id for letter in letters]),
-                    WebhookDelivery.state == inline("received"),
-                )
-                .options(defer(WebhookDelivery.body), defer(WebhookDelivery.headers))
-            )
-        }
-        alive = [letter for letter in letters if letter.id in waiting]
+        waiting = select(WebhookDelivery.id, WebhookDelivery.subjects).where(
+            WebhookDelivery.id.in_([letter.id for letter in letters]), WebhookDelivery.state == inline("received")
+        )
+        known_subjects: dict[int, list[str]] = {row.id: row.subjects for row in session.execute(waiting)}
+        alive = [letter for letter in letters if letter.id in known_subjects]
         work = Work(house, session, store_id)
         work.fetch([fact for letter in alive for fact in letter.facts])
+        outcomes = []
         for letter in alive:
-            row = waiting[letter.id]
-            subjects: set[str] = set()
+            subjects = set(known_subjects[letter.id])
             for fact in letter.facts:
                 APPLY[type(fact)](work, fact, letter, subjects)
                 count_unknown(session, letter.adapter_name, fact)
-            row.state, row.sentence, row.processed_at = letter.state, letter.sentence[:500], session.now()
-            row.subjects = sorted(subjects.union(row.subjects))
+            outcomes.append(
+                {
+                    "id": letter.id,
+                    "state": letter.state,
+                    "sentence": letter.sentence[:500],
+                    "subjects": sorted(subjects),
+                    "processed_at": session.now(),
+                }
+            )
+        session.amend(WebhookDelivery, outcomes)
         reached("process.before_commit")
         return set(session.bells)
 
@@ -474,6 +475,7 @@ def _shipment_scanned(work: Work, fact: ShipmentScanned, letter: _Letter, subjec
 
 def _message_received(work: Work, fact: MessageReceived, letter: _Letter, subjects: set[str]) -> None:
     message = apply_message(work.session, fact)
+    work.book.look_again(fact.person)
     if message is not None:
         subjects.add(f"contact:{message.conversation.contact_point_id}")
         hear(work.session, work.desk, work.settled, message)
@@ -481,6 +483,7 @@ def _message_received(work: Work, fact: MessageReceived, letter: _Letter, subjec
 
 def _message_echoed(work: Work, fact: MessageEchoed, letter: _Letter, subjects: set[str]) -> None:
     apply_echo(work.session, fact)
+    work.book.look_again(fact.person)
 
 
 def _message_status(work: Work, fact: MessageStatusChanged, letter: _Letter, subjects: set[str]) -> None:
@@ -489,11 +492,14 @@ def _message_status(work: Work, fact: MessageStatusChanged, letter: _Letter, sub
 
 def _person_changed(work: Work, fact: PersonChanged, letter: _Letter, subjects: set[str]) -> None:
     apply_person_changed(work.session, fact)
+    work.book.look_again(fact.old)
+    work.book.look_again(fact.new)
 
 
 def _preference_stated(work: Work, fact: PreferenceStated, letter: _Letter, subjects: set[str]) -> None:
     contact = meet(work.session, fact.person)
     work.session.flush()
+    work.book.look_again(fact.person)
     state = GRANTED if fact.granted else REVOKED
     record_consent(
         work.session,

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, or_, select
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, inspect, or_, select
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -30,7 +30,7 @@ from .customers import (
 )
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
-from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, ShipmentScanned
+from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
@@ -157,7 +157,7 @@ class Order(Tenant, Base):
     contact: Mapped[ContactPoint | None] = relationship(lazy="joined", cascade="none")
     items: Mapped[list[LineItem]] = relationship(viewonly=True, order_by="LineItem.id")
     payments: Mapped[list[Payment]] = relationship(viewonly=True, order_by="Payment.id")
-    shipments: Mapped[list[Shipment]] = relationship(back_populates="order", cascade="all, delete-orphan")
+    shipments: Mapped[list[Shipment]] = relationship(viewonly=True, order_by="Shipment.id")
     enrollments: Mapped[list[Enrollment]] = relationship(viewonly=True, order_by="Enrollment.id")
 
     @property
@@ -237,10 +237,8 @@ class Shipment(Tenant, Base):
     tracking_number: Mapped[str] = mapped_column(String(64), default="")
     tracking_url: Mapped[str] = mapped_column(String(500), default="")
 
-    order: Mapped[Order] = relationship(back_populates="shipments")
-    events: Mapped[list[ShipmentEvent]] = relationship(
-        back_populates="shipment", cascade="all, delete-orphan", lazy="selectin"
-    )
+    order: Mapped[Order] = relationship(viewonly=True)
+    events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
 
     @property
     def status(self) -> str:
@@ -262,8 +260,6 @@ class ShipmentEvent(Tenant, Base):
     location: Mapped[str] = mapped_column(String(120), default="")
     occurred_at: Mapped[datetime] = mapped_column(Instant)
     seen_at: Mapped[datetime] = mapped_column(Instant)
-
-    shipment: Mapped[Shipment] = relationship(back_populates="events")
 
 
 class Transition(Tenant, Base):
@@ -366,7 +362,7 @@ class Book:
         return self._orders[external_id]
 
     def add(self, order: Order) -> None:
-        self.session.add(order)
+        self.session.append(order, customer_id=order.customer, contact_point_id=order.contact)
         self._orders[order.external_id] = order
 
     def number_of(self, fact: OrderChanged) -> str | None:
@@ -378,10 +374,17 @@ class Book:
 
     def contact(self, number: str) -> ContactPoint | None:
         known = self._contacts.get(number)
-        if number not in self._contacts or (known is not None and known not in self.session):  # merged into another
+        merged_into_another = known is not None and inspect(known).detached
+        if number not in self._contacts or merged_into_another:
             found = contact_for_phone(self.session, number)
             self._contacts[number] = found or contact_once_at(self.session, number)
         return self._contacts[number]
+
+    def look_again(self, person: Person) -> None:
+        """Who wrote may have come in, or changed, since these facts were looked up."""
+        if person.phone:
+            for spelling in phone_variants(person.phone):
+                self._contacts.pop(spelling, None)
 
     def know(self, number: str, contact: ContactPoint) -> None:
         self._contacts[number] = contact
@@ -441,10 +444,13 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
             is_cod=is_cod(fact.gateways, policy),
             **said,
         )
-        set_committed_value(order, "items", [])
-        set_committed_value(order, "payments", [])
-        set_committed_value(order, "enrollments", [])
+        for records in ("items", "payments", "shipments", "enrollments"):
+            set_committed_value(order, records, [])
+        set_committed_value(order, "contact", None)
+        set_committed_value(order, "customer", None)
     else:
+        if order.id is None:
+            session.flush()  # it is of this very batch, and from now on a record like any other
         for name, value in said.items():
             if getattr(order, name) != value:
                 setattr(order, name, value)
@@ -657,7 +663,12 @@ def _describe_contact(book: Book, order: Order, fact: OrderChanged) -> None:
         person.email = person.email or fact.email[:254]
         person.external_id = person.external_id or fact.customer_id[:64]
     if order.contact is not contact:
-        order.contact, order.customer = contact, contact.customer
+        if order.id is not None:
+            book.session.flush()  # the contact may be of this very batch
+            order.contact, order.customer = contact, contact.customer
+        else:
+            set_committed_value(order, "contact", contact)
+            set_committed_value(order, "customer", contact.customer)
     for purpose, state, wording in fact.consents:
         record_consent(book.session, contact, purpose, state, source="checkout", evidence=wording, at=fact.placed_at)
     if book.policy.consent_at_checkout:
@@ -739,7 +750,10 @@ def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
     shipment = next((s for s in order.shipments if s.external_id == parcel.external_id[:64]), None)
     if shipment is None:
         shipment = Shipment(store_id=order.store_id, external_id=parcel.external_id[:64])
+        set_committed_value(shipment, "order", order)
+        set_committed_value(shipment, "events", [])
         order.shipments.append(shipment)
+        session.append(shipment, order_id=order)
     shipment.courier = parcel.courier[:100] or shipment.courier
     shipment.tracking_number = parcel.tracking_number[:64] or shipment.tracking_number
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
@@ -757,15 +771,15 @@ def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at
     if any((e.occurred_at, e.status, e.raw_code) == key for e in shipment.events):
         return
     limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
-    shipment.events.append(
-        ShipmentEvent(
-            store_id=shipment.store_id,
-            status=status[:24],
-            occurred_at=occurred_at,
-            seen_at=session.now(),
-            **{name: value[: limits[name]] for name, value in words.items()},
-        )
+    event = ShipmentEvent(
+        store_id=shipment.store_id,
+        status=status[:24],
+        occurred_at=occurred_at,
+        seen_at=session.now(),
+        **{name: value[: limits[name]] for name, value in words.items()},
     )
+    shipment.events.append(event)
+    session.append(event, shipment_id=shipment)
 
 
 def _fulfilment(order: Order, fact: OrderChanged, policy: Policy) -> str | None:

@@ -239,6 +239,24 @@ def test_a_new_row_is_of_this_store_and_gone_with_its_transaction(lite_house: Ho
         assert session.scalar(select(func.count()).select_from(Conversation)) == 0
 
 
+def test_rows_changed_by_their_ids_are_of_this_store(house: House) -> None:
+    ours, theirs = factories.store(house), factories.store(house)
+    with house.db.lane(theirs) as session:
+        foreign = factories.order(session, name="#9").id
+    with house.db.lane(ours) as session:
+        own = factories.order(session, name="#1").id
+    with house.db.lane(ours) as session:
+        session.amend(Order, [])
+        session.amend(Order, [{"id": number, "name": "changed", "tags": ["late"]} for number in (own, foreign)])
+        with pytest.raises(Unscoped):
+            session.execute(update(Order), [{"id": foreign, "name": "changed"}])
+    with pytest.raises(Unscoped), house.db.read(None) as session:  # type: ignore[arg-type]
+        session.amend(Order, [{"id": foreign, "name": "changed"}])
+    with house.db.operator() as session:
+        names = {order.id: (order.name, order.tags) for order in session.scalars(select(Order))}
+        assert names == {own: ("changed", ["late"]), foreign: ("#9", [])}
+
+
 def test_append_only_rows_are_written_with_their_owners(house: House) -> None:
     """In bulk, at the end, with ids that did not exist when they were appended."""
     ours = factories.store(house)

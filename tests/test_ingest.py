@@ -9,7 +9,8 @@ import json
 import re
 import threading
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from sqlalchemy.exc import OperationalError
 
 from integration import ingest, outbox
 from integration.catalogue import Template
-from integration.groupcommit import GroupCommit
+from integration.customers import ContactPoint, Customer
+from integration.groupcommit import GroupCommit, insert_ignoring
 from integration.house import House
+from integration.inbox import Message
 from integration.ingest import DELIVERIES, Mailroom, WebhookDelivery, process, replay, sweep
-from integration.orders import Order
-from integration.outbox import Outbox, settle_overdue
+from integration.orders import Order, Transition
+from integration.outbox import Outbox, Touchpoint, settle_overdue
 from integration.ports import WebhookRequest
 from integration.stores import Chore, Connection
 from integration.vault import token_hash
@@ -641,3 +644,138 @@ def test_a_state_is_one_request_however_often_it_is_delivered(lite_house: House)
         for delivery in ("one", "two", "")
     }
     assert len(keys) == 1
+
+
+# -- a batch is as good as one by one ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_understood_in_a_batch_is_what_is_understood_one_by_one(
+    house: House, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders that come in, change, move to another number and are sent, while their customers write: many per
+    transaction or one, the house remembers the same. Only a person's two ids may have met by different ways.
+    """
+    broken: list[int] = []
+    monkeypatch.setattr(ingest.log, "warning", lambda *_, **more: broken.append(more["size"]))
+    rng = Random(seed)
+    began = house.clock.now().replace(microsecond=0)
+    mail = [_letter(rng, began, number) for number in range(28)]
+    remembered = []
+    for size in (1, 7, 100):
+        ours = factories.store(house)
+        _deliver_to(house, ours, mail)
+        while process(house, ours, batch=size):
+            pass
+        remembered.append(_remembered(house, ours))
+    assert remembered[0] == remembered[1] == remembered[2]
+    assert len(remembered[0]["orders"]) > 1
+    assert broken == []
+
+
+def _letter(rng: Random, began: datetime, number: int) -> tuple[str, str, bytes]:
+    """(room, topic, body) of something that happens to one of three orders, or that one of three people writes."""
+    at = (began + timedelta(seconds=rng.randrange(40))).isoformat(timespec="seconds")
+    who = f"92300123456{rng.randrange(3)}"
+    if rng.random() < 0.3:
+        body = json.loads((FIXTURES / "channels" / "whatsapp" / "messages__text.json").read_text())["body_raw"]
+        body = body.replace("923001234567", who).replace("PK.13617121423241493873", f"PK.{who}")
+        said = json.loads(body)
+        message = said["entry"][0]["changes"][0]["value"]["messages"][0]
+        message["id"] = f"wamid.{number}"
+        message["timestamp"] = str(int(began.timestamp()) + number)
+        message["text"]["body"] = rng.choice(["STOP", "START", "haan bhej dein", "mera order kahan hai?"])
+        return "channels", "", json.dumps(said).encode()
+    kind = rng.choice(["orders-create__cod", "orders-create__cod", "orders-fulfilled__with-tracking",
+                       "orders-cancelled__by-merchant", "orders-create__prepaid"])  # fmt: skip
+    order = json.loads(json.loads((FIXTURES / "stores" / "shopify" / f"{kind}.json").read_text())["body_raw"])
+    which = rng.randrange(3)
+    order |= {"id": 6_000_000 + which, "name": f"#{which}", "created_at": began.isoformat(timespec="seconds")}
+    order |= {"processed_at": order["created_at"], "updated_at": at, "phone": f"+{who}"}
+    order["line_items"][0]["quantity"] = rng.randrange(1, 3)
+    for part in ("shipping_address", "billing_address", "customer"):
+        if order.get(part):
+            order[part]["phone"] = f"+{who}"
+    return "stores", "orders/updated", json.dumps(order).encode()
+
+
+def _deliver_to(house: House, store_id: int, mail: list[tuple[str, str, bytes]]) -> None:
+    names = {"stores": "shopify", "channels": "whatsapp"}
+    rows = [
+        {
+            **ingest.delivery_row(
+                room,
+                names[room],
+                house.registry.get(room, names[room]),
+                WebhookRequest({"x-shopify-topic": topic}, body),
+                store_id=store_id,
+                connection_id=None,
+                account=f"{store_id}",
+                source="webhook",
+                at=house.clock.now(),
+            ),
+            "key": str(number),
+        }
+        for number, (room, topic, body) in enumerate(mail)
+    ]
+    insert_ignoring(house.db, DELIVERIES, rows)
+
+
+def _remembered(house: House, store_id: int) -> dict[str, Any]:
+    """All that is known of a store's orders and people, without our own ids and times."""
+    with house.db.read(store_id) as session:
+        orders = session.scalars(select(Order).order_by(Order.external_id)).all()
+        people = session.scalars(select(ContactPoint).order_by(ContactPoint.phone)).all()
+        messages = session.scalars(select(Message).order_by(Message.vendor_id)).all()
+        touches = session.scalars(select(Touchpoint).order_by(Touchpoint.key)).all()
+        names = {touch.id: touch.key for touch in touches}
+        return {
+            "orders": [
+                (
+                    *(getattr(o, n) for n in ("external_id", "name", "total", "payment", "confirmation", "fulfilment")),
+                    *(getattr(o, n) for n in ("held", "changed_at", "cancelled_at", "tags", "content", "revision")),
+                    o.contact.phone if o.contact else None,
+                    o.contact_point_id == (o.contact.id if o.contact else None),
+                    o.customer_id == (o.contact.customer_id if o.contact else None),
+                    [(i.external_id, i.title, i.quantity, i.price) for i in o.items],
+                    [(p.source, p.status, p.amount, p.at) for p in o.payments],
+                    [
+                        (
+                            s.external_id,
+                            s.courier,
+                            s.tracking_number,
+                            s.status,
+                            [(e.status, e.raw_code) for e in s.events],
+                        )
+                        for s in o.shipments
+                    ],
+                    sorted((e.journey, e.state, e.sentence, len(e.plan)) for e in o.enrollments),
+                    [
+                        (t.axis, t.was, t.became, t.allowed, t.cause, t.note)
+                        for t in session.scalars(
+                            select(Transition).where(Transition.order_id == o.id).order_by(Transition.id)
+                        )
+                    ],
+                )
+                for o in orders
+            ],
+            "people": [
+                (p.phone, p.user_id, p.customer.name, [(c.purpose, c.state, c.source) for c in p.consents])
+                for p in people
+            ],
+            "customers": session.scalar(select(func.count()).select_from(Customer)),
+            "messages": [(m.vendor_id, m.text, m.conversation.contact.phone, m.sender) for m in messages],
+            "waits": [(m.conversation.contact.phone, m.conversation.needs_person) for m in messages],
+            "touchpoints": [
+                (t.key, t.state, t.reason, t.contact.phone if t.contact else None, t.order.name if t.order else None)
+                for t in touches
+            ],
+            "outbox": sorted(
+                (o.key.rpartition("/")[0], o.kind, o.state, names.get(o.touchpoint_id or 0), o.order_id is None)
+                for o in session.scalars(select(Outbox))
+            ),
+            "deliveries": [
+                (d.state, d.sentence, d.subjects if d.room == "stores" else len(d.subjects))
+                for d in session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.id))
+            ],
+        }

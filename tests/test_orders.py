@@ -93,6 +93,19 @@ def test_the_goods_of_an_order_that_changed_twice_in_one_batch_are_the_last_ones
         assert session.scalars(select(LineItem.title)).all() == ["Dupatta"]
 
 
+def test_an_order_whose_number_was_corrected_in_the_same_batch_is_the_corrected_persons(house: House) -> None:
+    ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        book = Book(session, session.get_one(Store, ours))
+        for minute, phone in enumerate(("0300 1234567", "0300 7654321")):
+            apply_order(book, factories.order_fact(T0 + timedelta(minutes=minute), phones=(phone,)))
+    with house.db.read(ours) as session:
+        order = _order(session)
+        assert order.contact is not None
+        assert order.contact.phone == "+923007654321"
+        assert order.customer_id == order.contact.customer_id
+
+
 @pytest.mark.parametrize("written", [False, True], ids=["at once", "after a flush"])
 def test_a_question_planned_and_taken_back_in_one_batch_is_taken_back(house: House, written: bool) -> None:
     """An order comes in, its customer writes something (which writes what is planned), the shop cancels it. What the
