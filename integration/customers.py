@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, event, select
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, event, select, text
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -48,7 +48,9 @@ class ContactPoint(Tenant, Base):
     __table_args__ = (
         UniqueConstraint("store_id", "phone", name="one_contact_per_phone"),
         UniqueConstraint("store_id", "user_id", name="one_contact_per_user"),
-    )
+        Index("contacts_by_former_phone", "store_id", "former_phone",
+              sqlite_where=text("former_phone IS NOT NULL"), postgresql_where=text("former_phone IS NOT NULL")),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     customer_id: Mapped[int] = mapped_column(Id, ForeignKey("customers.id", ondelete="CASCADE"), index=True)

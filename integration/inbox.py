@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, select, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
 from .customers import ContactPoint, Customer, contact_for_phone, new_contact
 from .db import Base, Id, Instant, Json, Session, Tenant
@@ -230,8 +231,8 @@ def conversation_with(session: Session, contact: ContactPoint) -> Conversation:
 def begin_conversation(session: Session, contact: ContactPoint) -> Conversation:
     """The first conversation with a contact point of whom it is known that there is none."""
     conversation = Conversation(store_id=session.store_id, contact_point_id=contact.id)
-    conversation.contact = contact
-    session.add(conversation)
+    set_committed_value(conversation, "contact", contact)
+    session.append(conversation)
     return conversation
 
 

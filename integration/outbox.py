@@ -365,7 +365,9 @@ def _claim_messages(house: House, store_id: int, pump: _Pump) -> bool:
         busy = set(
             session.scalars(
                 select(Outbox.contact_point_id).where(
-                    Outbox.leased_until.is_not(None), Outbox.state == "sending", Outbox.kind == "message"
+                    Outbox.contact_point_id.in_({row.contact_point_id for row in rows if row.contact_point_id}),
+                    Outbox.state == "sending",
+                    Outbox.kind == "message",
                 )
             )
         )
@@ -453,8 +455,7 @@ def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot
             at=session.now(),
             seen_at=session.now(),
         )
-        message.conversation = desk.conversation(contact)
-        session.add(message)
+        session.append(message, conversation_id=desk.conversation(contact))
     message.attempt, message.kind, message.text = row.attempts, outgoing.kind, outgoing.text
     message.choices = [choice.title for choice in outgoing.buttons]
     message.payload = outgoing.buttons[0].id if outgoing.buttons else ""
@@ -815,10 +816,13 @@ def _to_write(session: Session) -> list[Outbox]:
     """Write-backs to make now: one of an order at a time, so that the store hears them in the order in which things
     happened, and none whose answer has been replaced by another since.
     """
-    under_way = select(Outbox.order_id).where(Outbox.kind == "write_back", Outbox.state == "sending")
+    due = sorted(_due(session, "write_back"), key=lambda row: row.id)
+    under_way = select(Outbox.order_id).where(
+        Outbox.order_id.in_({row.order_id for row in due}), Outbox.kind == "write_back", Outbox.state == "sending"
+    )
     busy = set(session.scalars(under_way))
     chosen: list[Outbox] = []
-    for row in sorted(_due(session, "write_back"), key=lambda row: row.id):
+    for row in due:
         stands = _STANDS.get(str((row.change or {}).get("outcome")))
         if stands is not None and row.order is not None and row.order.confirmation != stands:
             row.state, row.settled_at = "cancelled", session.now()

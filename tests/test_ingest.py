@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from integration import ingest, outbox
 from integration.catalogue import Template
 from integration.customers import ContactPoint, Customer
+from integration.db import Base
 from integration.groupcommit import GroupCommit, insert_ignoring
 from integration.house import House
 from integration.inbox import Message
@@ -33,6 +34,7 @@ from webapp.webhooks import Webhooks
 
 from . import factories
 from .contract.recorded import FIXTURES
+from .world import World
 
 SECRET = b"sandbox-shopify-secret"
 
@@ -644,6 +646,49 @@ def test_a_state_is_one_request_however_often_it_is_delivered(lite_house: House)
         for delivery in ("one", "two", "")
     }
     assert len(keys) == 1
+
+
+# -- what is looked at --------------------------------------------------------------------------------------------
+
+
+def test_no_step_reads_all_of_a_store(lite_world: World) -> None:
+    """What a batch costs must not grow with what the store has: of the tables that grow, every statement of the way
+    from an order to the store's hearing of the answer looks up its rows by something better than their store.
+    """
+    asked: dict[str, Any] = {}
+
+    @event.listens_for(lite_world.house.db.engine, "before_cursor_execute")
+    def note(_c: Any, _cursor: Any, sql: str, given: Any, _context: Any, many: bool) -> None:
+        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
+            asked.setdefault(sql, given[0] if many else given)
+
+    placed = lite_world.place("shopify")
+    lite_world.settle()
+    placed.phone.tap("Confirm")
+    placed.phone.write("mera order kahan hai?")
+    lite_world.settle()
+    lite_world.advance("30h")
+    lite_world.settle()
+    event.remove(lite_world.house.db.engine, "before_cursor_execute", note)
+    growing = "|".join(t.name for t in Base.metadata.sorted_tables if t.name not in SMALL)
+    plans = {}
+    with lite_world.house.db.operator() as session:
+        for sql, given in asked.items():
+            for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given):
+                plans.setdefault(str(row[3]), sql)
+    assert len(plans) > 20
+    scan = rf"SCAN ({growing})\b(?! USING INDEX ({WAITING}))"
+    by_store_alone = rf"SEARCH ({growing}) USING [A-Z ]*INDEX (?!{WAITING})\w+ \(store_id=\?\)$"
+    whole = re.compile(f"{scan}|{by_store_alone}")
+    assert {plan: sql for plan, sql in plans.items() if whole.match(plan)} == {}
+
+
+SMALL = {"stores", "connections", "templates", "chores", "journey_settings", "unknown_words", "install_attempts",
+         "privacy_requests"}  # fmt: skip
+"""Tables with a handful of rows a store."""
+
+WAITING = "deliveries_waiting|outbox_due|outbox_in_flight|enrollments_due"
+"""Indexes that hold only what waits."""
 
 
 # -- a batch is as good as one by one ------------------------------------------------------------------------------
