@@ -105,7 +105,8 @@ class PaymentChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipmentScanned:
-    """One scan of one parcel by its courier. `status` is a word of orders.SHIPMENT or `UNKNOWN`."""
+    """One scan of one parcel by its courier. `status` and `reason` are words of parcels.STATUSES or
+    REMARKS and parcels.REASONS."""
 
     tracking_number: str
     status: str

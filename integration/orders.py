@@ -31,6 +31,7 @@ from .customers import (
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
+from .parcels import STATUSES, Place, place
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
@@ -83,13 +84,6 @@ FULFILMENT: dict[str, frozenset[str]] = {
 """Where the goods are. Attempts loop (hub, out for delivery, hub); a return after delivery is a new leg."""
 
 AXES = {"confirmation": CONFIRMATION, "payment": PAYMENT, "fulfilment": FULFILMENT}
-
-SHIPMENT_RANK = {
-    "booked": 10, "in_transit": 30, "out_for_delivery": 50, "attempted": 55, "ready_for_pickup": 56,
-    "returning": 70, "lost": 95, "delivered": 100, "cancelled": 105, "returned": 110,
-}  # fmt: skip
-"""Words a parcel's status may be, with the rank that decides between scans of the same second. Anything else keeps the
-status as it is."""
 
 DISPATCHED = frozenset({"booked"}) | _MOVING | _ENDS
 """Goods are with a courier, or were: too late to cancel by a tap."""
@@ -241,8 +235,12 @@ class Shipment(Tenant, Base):
     events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
 
     @property
+    def place(self) -> Place:
+        return place((event.occurred_at, event.status) for event in self.events)
+
+    @property
     def status(self) -> str:
-        return shipment_status((event.occurred_at, event.status) for event in self.events)
+        return self.place.status
 
 
 class ShipmentEvent(Tenant, Base):
@@ -578,20 +576,14 @@ def is_cod(gateways: Iterable[str], policy: Policy) -> bool:
     return any(name.casefold().strip() in named or COD_NAMES.search(name) for name in gateways)
 
 
-def shipment_status(scans: Iterable[tuple[datetime, str]]) -> str:
-    """A parcel's status: the word with the greatest (time, rank). Unknown and informational scans keep it as it is."""
-    known = [(at, SHIPMENT_RANK[status], status) for at, status in scans if status in SHIPMENT_RANK]
-    return max(known)[2] if known else UNKNOWN
-
-
 def fulfilment_of(shipments: Sequence[Shipment]) -> str | None:
     """An order is as far as the parcel that is least far; cancelled parcels do not count. None when nothing is
     known.
     """
-    known = [status for s in shipments if (status := s.status) in SHIPMENT_RANK]
-    living = [status for status in known if status != "cancelled"]
+    known = [STATUSES[status] for s in shipments if (status := s.status) in STATUSES]
+    living = [status for status in known if status is not STATUSES["cancelled"]]
     if living:
-        return min(living, key=lambda status: SHIPMENT_RANK[status])
+        return min(living, key=lambda status: status.rank).fulfilment
     return "unfulfilled" if known else None
 
 

@@ -32,7 +32,6 @@ from integration.journeys import Enrollment, Settled, react, tell_store_reason
 from integration.orders import (
     AXES,
     CONFIRMATION,
-    SHIPMENT_RANK,
     Book,
     LineItem,
     Order,
@@ -47,7 +46,6 @@ from integration.orders import (
     find_order,
     is_cod,
     move,
-    shipment_status,
 )
 from integration.outbox import Desk, Outbox, Touchpoint
 from integration.rendering import order_values
@@ -445,29 +443,6 @@ def test_money_for_an_unknown_order_is_not_understood(house: House) -> None:
 
 
 # -- parcels -------------------------------------------------------------------------------------------------------
-
-_SCANS = st.lists(
-    st.tuples(
-        st.integers(0, 6).map(lambda h: T0 + timedelta(hours=h)),
-        st.sampled_from([*SHIPMENT_RANK, "unknown", "on_hold"]),
-    ),
-    max_size=8,
-)
-
-
-@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(scans=_SCANS, seed=st.randoms(use_true_random=False))
-def test_scans_in_any_order_and_any_number_give_one_status(scans: list[tuple[datetime, str]], seed: Any) -> None:
-    """Shuffled and doubled: the status follows from what was scanned and when, from nothing else."""
-    shuffled = scans + scans[: len(scans) // 2]
-    seed.shuffle(shuffled)
-    assert shipment_status(shuffled) == shipment_status(scans)
-    known = [scan for scan in scans if scan[1] in SHIPMENT_RANK]
-    if known:
-        last = max(at for at, _ in known)
-        assert shipment_status(scans) in {status for at, status in known if at == last}
-    else:
-        assert shipment_status(scans) == "unknown"
 
 
 def test_a_scan_seen_twice_is_one_row_and_an_unknown_number_is_not_understood(house: House) -> None:

@@ -1,0 +1,79 @@
+"""Where a parcel is follows from its scans, whatever order they come in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from integration.events import UNKNOWN
+from integration.orders import FULFILMENT
+from integration.parcels import REMARKS, STATUSES, Place, place
+
+T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+
+
+def _at(*words: str) -> list[tuple[datetime, str]]:
+    """One scan an hour."""
+    return [(T0 + timedelta(hours=hour), word) for hour, word in enumerate(words)]
+
+
+WORDS = [*STATUSES, *sorted(REMARKS)]
+
+
+def test_scans_in_any_order_and_any_number_give_one_place() -> None:
+    """Shuffled and doubled, a hundred thousand times: the place follows from what was scanned and when, from nothing
+    else.
+    """
+    rng = Random(1)
+    for _ in range(100_000):
+        scans = [(T0 + timedelta(hours=rng.randrange(7)), rng.choice(WORDS)) for _ in range(rng.randrange(9))]
+        shuffled = scans + scans[: len(scans) // 2]
+        rng.shuffle(shuffled)
+        found = place(shuffled)
+        assert found == place(scans), scans
+        scanned = {word for _, word in scans if word in STATUSES}
+        assert found.status in scanned or (found.status == UNKNOWN and not scanned), scans
+
+
+@pytest.mark.parametrize("word", STATUSES)
+def test_every_status_says_something_of_the_order_that_an_order_may_be(word: str) -> None:
+    assert STATUSES[word].fulfilment in FULFILMENT
+
+
+@pytest.mark.parametrize(
+    ("scans", "expected"),
+    [
+        (("booked", "picked_up", "in_transit", "out_for_delivery", "delivered"), Place("delivered")),
+        (("out_for_delivery", "attempted", "at_destination", "out_for_delivery"), Place("out_for_delivery")),
+        (("out_for_delivery", "on_hold", "unknown", "delayed"), Place("out_for_delivery")),
+        (("delivered", "in_transit"), Place("delivered", doubted=True)),
+        (("delivered", "delivered"), Place("delivered")),
+        (("delivered", "returning", "return_in_transit", "returned"), Place("returned", "customer_return")),
+        (("attempted", "returning", "in_transit"), Place("returning", "rto", doubted=True)),
+        (("attempted", "returning", "return_in_transit", "returned"), Place("returned", "rto")),
+        (("returned", "delivered"), Place("returned", "rto", doubted=True)),
+        (("returning", "delivered"), Place("returning", "rto", doubted=True)),
+        (("returning", "reattempt_asked", "out_for_delivery", "delivered"), Place("delivered")),
+        (("returning", "reattempt_asked", "return_in_transit"), Place("return_in_transit", "rto")),
+        (("reattempt_asked", "returning", "out_for_delivery"), Place("returning", "rto", doubted=True)),
+        (("booked", "cancelled"), Place("cancelled")),
+        (("cancelled", "booked"), Place("cancelled", doubted=True)),
+        (("cancelled", "picked_up"), Place("picked_up")),
+        (("lost", "out_for_delivery", "delivered"), Place("delivered")),
+        (("returning", "lost"), Place("lost", "rto")),
+        ((), Place()),
+        (("unknown",), Place()),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_parcels_way(scans: tuple[str, ...], expected: Place) -> None:
+    assert place(_at(*scans)) == expected
+
+
+def test_of_one_moment_the_most_significant_scan_counts() -> None:
+    """Couriers stamp by the minute: refused, returned to origin and a facility scan of one minute."""
+    moment = [(T0, "attempted"), (T0, "returned"), (T0, "in_transit")]
+    assert place(moment).status == "returned"
+    assert place([(T0, "delivered"), (T0, "out_for_delivery")]).status == "delivered"
