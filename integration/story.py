@@ -27,8 +27,25 @@ STATUS_WORDS = {
     "unfulfilled": "not sent yet", "booked": "handed over", "in_transit": "on its way",
     "out_for_delivery": "out for delivery", "attempted": "delivery attempted", "ready_for_pickup": "ready for pickup",
     "delivered": "delivered", "returning": "coming back", "returned": "returned", "lost": "lost", "unknown": "unknown",
+    "pickup_scheduled": "pickup planned", "pickup_failed": "pickup failed", "picked_up": "picked up",
+    "at_destination": "in the customer's city", "return_in_transit": "on its way back", "damaged": "damaged",
+    "on_hold": "on hold", "delayed": "delayed", "reattempt_asked": "another attempt asked for",
 }  # fmt: skip
 """Statuses as people read them."""
+
+REASON_WORDS = {
+    "consignee_unavailable": "nobody was there", "phone_unreachable": "the phone was not answered",
+    "refused": "the customer refused it", "did_not_order": "the customer says they did not order",
+    "cod_not_ready": "the cash was not ready", "address_incomplete": "the address is incomplete",
+    "address_wrong": "the address is wrong", "out_of_area": "the courier does not go there",
+    "premises_closed": "the place was closed", "access_restricted": "the rider was not let in",
+    "reschedule_requested": "the customer asked for another day",
+    "wants_self_collection": "the customer wants to collect it",
+    "open_delivery_demanded": "the customer wanted to open it first", "otp_failed": "the code was not given",
+    "not_attempted": "the rider did not try", "weather_or_security": "weather or security",
+    "misroute": "it was sent the wrong way", "other": "another reason",
+}  # fmt: skip
+"""Why a delivery failed, as people read it."""
 
 _WHO = {
     "store": "the store", "customer": "the customer", "merchant": "you", "clock": "Dastak", "courier": "the courier",
@@ -188,7 +205,12 @@ def _parcels(session: Session, order: Order) -> list[Moment]:
             scan.occurred_at,
             "parcel",
             f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
-            ", ".join(filter(None, (s.courier, scan.raw_text or scan.raw_code, scan.location))),
+            ", ".join(
+                filter(
+                    None,
+                    (s.courier, REASON_WORDS.get(scan.reason, ""), scan.raw_text or scan.raw_code, scan.location),
+                )
+            ),
             seen=scan.seen_at,
         )
         for s in rows
