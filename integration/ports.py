@@ -109,6 +109,14 @@ class Pings(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """Takes only an answer of its own for a yes, where other vendors are content with an empty 200."""
+
+    taken: tuple[int, str]
+    """Status and body of the answer to a request that is stored."""
+
+
+@runtime_checkable
 class Challenges(Protocol):
     """Verifies an endpoint by a GET that must be answered with a token."""
 
