@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from integration import parcels
 from integration.errors import NotUnderstood
 from integration.events import UNKNOWN, ShipmentScanned
 
@@ -102,11 +103,11 @@ def scan(number: Any, meaning: Meaning | None, at: datetime, *, reason: str = ""
 
 
 def tracking_number(raw: Any) -> str:
-    """A parcel's number: always text, without blanks, in capitals. Raises NotUnderstood where there is none."""
-    number = "".join(str(raw).split()).upper() if isinstance(raw, str | int) and not isinstance(raw, bool) else ""
+    """A parcel's number, sent as text or as a number. Raises NotUnderstood where there is none."""
+    number = parcels.tracking_number(str(raw)) if isinstance(raw, str | int) and not isinstance(raw, bool) else ""
     if not number:
         raise NotUnderstood("a scan without a tracking number")
-    return number[:64]
+    return number
 
 
 def records(value: Any) -> Iterable[dict[str, Any]]:

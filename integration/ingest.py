@@ -471,6 +471,10 @@ def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects
 
 def _shipment_scanned(work: Work, fact: ShipmentScanned, letter: _Letter, subjects: set[str]) -> None:
     work.react(apply_scan(work.book, fact, delivery_id=letter.id))
+    parcels = work.book.parcels(fact.tracking_number)
+    subjects.update(f"order:{parcel.order.external_id}" for parcel in parcels)
+    if not parcels:
+        letter.sentence = "scans of a parcel that no order here has yet are kept until one does"
 
 
 def _message_received(work: Work, fact: MessageReceived, letter: _Letter, subjects: set[str]) -> None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, inspect, or_, select
+from sqlalchemy import ForeignKey, Index, Select, String, UniqueConstraint, delete, inspect, or_, select, text
 from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -31,7 +31,7 @@ from .customers import (
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
-from .parcels import STATUSES, Place, place
+from .parcels import STATUSES, Place, place, tracking_number
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
@@ -244,13 +244,22 @@ class Shipment(Tenant, Base):
 
 
 class ShipmentEvent(Tenant, Base):
-    """One scan. Append-only; the same scan seen twice (push and poll) is one row."""
+    """One scan. Append-only; the same scan seen twice (push and poll) is one row.
+
+    Couriers may know a parcel before the store says which order it is of: such a scan has a number and no shipment, and
+    is given to the shipment that gets this number.
+    """
 
     __tablename__ = "shipment_events"
-    __table_args__ = (UniqueConstraint("shipment_id", "occurred_at", "status", "raw_code", name="one_row_per_scan"),)
+    __table_args__ = (
+        UniqueConstraint("shipment_id", "occurred_at", "status", "raw_code", name="one_row_per_scan"),
+        Index("scans_without_shipment", "store_id", "tracking_number",
+              sqlite_where=text("shipment_id IS NULL"), postgresql_where=text("shipment_id IS NULL")),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
-    shipment_id: Mapped[int] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"))
+    shipment_id: Mapped[int | None] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"), default=None)
+    tracking_number: Mapped[str] = mapped_column(String(64), default="")
     status: Mapped[str] = mapped_column(String(24))
     reason: Mapped[str] = mapped_column(String(40), default="")
     raw_code: Mapped[str] = mapped_column(String(64), default="")
@@ -330,6 +339,9 @@ class Book:
         self._orders: dict[str, Order | None] = {}
         self._contacts: dict[str, ContactPoint | None] = {}
         self._numbers: dict[tuple[tuple[str, ...], str], str | None] = {}
+        self._parcels: dict[str, list[Shipment]] = {}
+        self.early: set[str] = set()
+        """Numbers of parcels that no order has yet, of which this transaction kept scans."""
 
     def fetch(self, facts: Iterable[Any]) -> None:
         """Look up at once what these facts are about."""
@@ -352,6 +364,24 @@ class Book:
             for contact in self.session.scalars(query.where(ContactPoint.former_phone.in_(spellings))):
                 number = spellings[contact.former_phone or ""]
                 self._contacts[number] = self._contacts[number] or contact
+
+        missing = {fact.tracking_number for fact in facts if isinstance(fact, ShipmentScanned)} - self._parcels.keys()
+        if missing:
+            self._parcels |= {number: [] for number in missing}
+            for shipment in self.session.scalars(_shipments().where(Shipment.tracking_number.in_(missing))):
+                self._parcels[shipment.tracking_number].append(shipment)
+
+    def parcels(self, tracking_number: str) -> list[Shipment]:
+        """The shipments under a number. Two orders sent in one parcel share it."""
+        if tracking_number not in self._parcels:
+            self.session.flush()  # an order of this very batch may have brought it in
+            found = self.session.scalars(_shipments().where(Shipment.tracking_number == tracking_number))
+            self._parcels[tracking_number] = list(found)
+        return self._parcels[tracking_number]
+
+    def numbered(self, tracking_number: str) -> None:
+        """A shipment got this number."""
+        self._parcels.pop(tracking_number, None)
 
     def order(self, external_id: str) -> Order | None:
         external_id = external_id[:64]  # as it is stored
@@ -395,6 +425,21 @@ def _orders() -> Any:
         selectinload(Order.enrollments),
         selectinload(Order.payments),
         joinedload(Order.contact).selectinload(ContactPoint.consents),
+    )
+
+
+def _shipments() -> Any:
+    return (
+        select(Shipment)
+        .order_by(Shipment.id)
+        .options(
+            selectinload(Shipment.order).options(
+                selectinload(Order.items),
+                selectinload(Order.shipments),
+                selectinload(Order.enrollments),
+                joinedload(Order.contact).selectinload(ContactPoint.consents),
+            )
+        )
     )
 
 
@@ -456,6 +501,8 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
     _describe_items(session, order, fact)
     if not erased:
         _describe_contact(book, order, fact)
+    if is_new:
+        book.add(order)
     moves = _Moves(session, order, "store", fact.occurred_at, delivery_id)
 
     payment = _payment(order, fact)
@@ -465,7 +512,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         _note_payment(session, order, fact, payment, delivery_id)
         moves.to("payment", payment, note=fact.raw_payment)
     for parcel in fact.parcels:
-        _note_parcel(session, order, parcel)
+        _note_parcel(book, order, parcel)
     fulfilment = _fulfilment(order, fact, policy)
     if fulfilment is not None:
         moves.to("fulfilment", fulfilment, note=fact.raw_fulfilment)
@@ -476,16 +523,14 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("confirmation", "not_needed", note="the store opened the order again")
     elif order.confirmation == "awaiting" and order.payment in ("paid", "partially_refunded", "refunded"):
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
-    elif order.confirmation in ("awaiting", "expired") and order.dispatched:
-        moves.to("confirmation", "not_needed", note="the store sent it without waiting for an answer")
+    elif _sent_unasked(order):
+        moves.to("confirmation", "not_needed", note=SENT_UNASKED)
     elif order.confirmation == "awaiting" and was_removed:
         moves.to("confirmation", "not_needed", note="the store took the order out of the trash, its question had ended")
     elif _needs_asking(order):
         moves.to("confirmation", "awaiting")
     if order.held == "no_answer" and order.confirmation != "expired":
         moves.to("held", "")
-    if is_new:
-        book.add(order)
     return moves.made
 
 
@@ -548,26 +593,27 @@ def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id:
 
 
 def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = None) -> list[Transition]:
-    """A courier scanned a parcel. The order's fulfilment follows from all scans of all its parcels."""
+    """A courier scanned a parcel. The order's fulfilment follows from all scans of all its parcels. The scan of a
+    parcel that no order has yet is kept until one does.
+    """
     session = book.session
-    shipment = session.scalar(select(Shipment).where(Shipment.tracking_number == fact.tracking_number))
-    if shipment is None:
-        raise NotUnderstood("a scan of a parcel that this store does not have")
-    order = shipment.order
-    _note_scan(
-        session,
-        shipment,
-        status=fact.status,
-        occurred_at=fact.occurred_at,
-        reason=fact.reason,
-        raw_code=fact.raw_code,
-        raw_text=fact.raw_text,
-        location=fact.location,
-    )
-    moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
-    if (status := fulfilment_of(order.shipments)) is not None:
-        moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
-    return moves.made
+    words = {name: getattr(fact, name) for name in ("reason", "raw_code", "raw_text", "location")}
+    parcels = book.parcels(fact.tracking_number)
+    if not parcels:
+        _keep_for_later(book, fact, words)
+    made: list[Transition] = []
+    for shipment in parcels:
+        order = shipment.order
+        _note_scan(session, shipment, status=fact.status, occurred_at=fact.occurred_at, **words)
+        moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
+        if (status := fulfilment_of(order.shipments)) is not None:
+            moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
+        if _sent_unasked(order):
+            moves.to("confirmation", "not_needed", note=SENT_UNASKED)
+        if order.held == "no_answer" and order.confirmation != "expired":
+            moves.to("held", "")
+        made += moves.made
+    return made
 
 
 def is_cod(gateways: Iterable[str], policy: Policy) -> bool:
@@ -585,6 +631,13 @@ def fulfilment_of(shipments: Sequence[Shipment]) -> str | None:
     if living:
         return min(living, key=lambda status: status.rank).fulfilment
     return "unfulfilled" if known else None
+
+
+SENT_UNASKED = "it was sent without waiting for an answer"
+
+
+def _sent_unasked(order: Order) -> bool:
+    return order.confirmation in ("awaiting", "expired") and order.dispatched
 
 
 class _Moves:
@@ -738,7 +791,8 @@ def _append_payment(session: Session, order: Order, **values: Any) -> None:
     order.payments.append(payment)
 
 
-def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
+def _note_parcel(book: Book, order: Order, parcel: ParcelSeen) -> None:
+    session, number = book.session, tracking_number(parcel.tracking_number)
     shipment = next((s for s in order.shipments if s.external_id == parcel.external_id[:64]), None)
     if shipment is None:
         shipment = Shipment(store_id=order.store_id, external_id=parcel.external_id[:64])
@@ -747,7 +801,10 @@ def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
         order.shipments.append(shipment)
         session.append(shipment, order_id=order)
     shipment.courier = parcel.courier[:100] or shipment.courier
-    shipment.tracking_number = parcel.tracking_number[:64] or shipment.tracking_number
+    if number and number != shipment.tracking_number:
+        shipment.tracking_number = number
+        book.numbered(number)
+        _take_up(book, shipment)
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
     _note_scan(
         session,
@@ -758,20 +815,67 @@ def _note_parcel(session: Session, order: Order, parcel: ParcelSeen) -> None:
     )
 
 
+def _keep_for_later(book: Book, fact: ShipmentScanned, words: dict[str, str]) -> None:
+    session = book.session
+    if fact.tracking_number in book.early:
+        session.flush()
+    book.early.add(fact.tracking_number)
+    kept = _without_shipment(fact.tracking_number).where(
+        ShipmentEvent.occurred_at == fact.occurred_at,
+        ShipmentEvent.status == fact.status,
+        ShipmentEvent.raw_code == words["raw_code"][:64],
+    )
+    if session.scalar(kept.limit(1)) is None:
+        session.append(_scan(session, fact.status, fact.occurred_at, words, tracking_number=fact.tracking_number))
+
+
+def _take_up(book: Book, shipment: Shipment) -> None:
+    """Give a shipment that just got its number the scans that came before."""
+    session = book.session
+    if shipment.tracking_number in book.early:
+        session.flush()
+    early = session.scalars(_without_shipment(shipment.tracking_number)).all()
+    if not early:
+        return
+    session.flush()  # the shipment may be of this very batch
+    have = {(event.occurred_at, event.status, event.raw_code) for event in shipment.events}
+    for event in early:
+        if (event.occurred_at, event.status, event.raw_code) in have:
+            session.delete(event)
+        else:
+            event.shipment_id = shipment.id
+            shipment.events.append(event)
+
+
+def forget_early_scans(session: Session) -> None:
+    """A parcel that no order got within a month was of another shop under the same courier account."""
+    month = session.now() - timedelta(days=30)
+    session.execute(delete(ShipmentEvent).where(ShipmentEvent.shipment_id.is_(None), ShipmentEvent.seen_at < month))
+
+
+def _without_shipment(number: str) -> Select[ShipmentEvent]:
+    return select(ShipmentEvent).where(ShipmentEvent.shipment_id.is_(None), ShipmentEvent.tracking_number == number)
+
+
 def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at: datetime, **words: str) -> None:
     key = (occurred_at, status, words.get("raw_code", "")[:64])
     if any((e.occurred_at, e.status, e.raw_code) == key for e in shipment.events):
         return
-    limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
-    event = ShipmentEvent(
-        store_id=shipment.store_id,
-        status=status[:24],
-        occurred_at=occurred_at,
-        seen_at=session.now(),
-        **{name: value[: limits[name]] for name, value in words.items()},
-    )
+    event = _scan(session, status, occurred_at, words)
     shipment.events.append(event)
     session.append(event, shipment_id=shipment)
+
+
+def _scan(session: Session, status: str, at: datetime, words: dict[str, str], **more: str) -> ShipmentEvent:
+    limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
+    return ShipmentEvent(
+        store_id=session.store_id,
+        status=status[:24],
+        occurred_at=at,
+        seen_at=session.now(),
+        **{name: value[: limits[name]] for name, value in words.items()},
+        **more,
+    )
 
 
 def _fulfilment(order: Order, fact: OrderChanged, policy: Policy) -> str | None:

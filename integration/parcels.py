@@ -104,5 +104,10 @@ def place(scans: Iterable[tuple[datetime, str]]) -> Place:
     return Place(status, leg, doubted)
 
 
+def tracking_number(raw: str) -> str:
+    """A parcel's number as it is compared: people and stores type it with blanks and in small letters."""
+    return "".join(raw.split()).upper()[:64]
+
+
 def _rank(word: str) -> int:
     return STATUSES[word].rank if word in STATUSES else 0

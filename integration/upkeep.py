@@ -22,7 +22,7 @@ from .events import OrderChanged, OrderRemoved
 from .groupcommit import insert_ignoring
 from .house import House
 from .ingest import DELIVERIES, delivery_row
-from .orders import Book, Order, apply_removed, is_news
+from .orders import Book, Order, apply_removed, forget_early_scans, is_news
 from .ports import Account, TemplateSeen, WatchesWebhooks, WebhookRequest
 from .stores import EVERY, Chore, Connection, Store, hurry
 from .values import LANGUAGES
@@ -325,6 +325,7 @@ def profile(house: House, store_id: int, connection_id: int) -> str:
 
 def prune(house: House, store_id: int, connection_id: int) -> str:
     with house.db.lane(store_id) as session:
+        forget_early_scans(session)
         return f"{ingest.prune(session)} old requests forgotten"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from integration.customers import EVERYTHING, REVOKED, ContactPoint, record_consent, standing
 from integration.db import Session
@@ -44,6 +44,7 @@ from integration.orders import (
     apply_removed,
     apply_scan,
     find_order,
+    forget_early_scans,
     is_cod,
     move,
 )
@@ -58,14 +59,16 @@ from .conftest import build, settings_for
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
 
+APPLY = {OrderChanged: apply_order, OrderRemoved: apply_removed, ShipmentScanned: apply_scan}
+
+
 def _apply(house: House, store_id: int, *facts: Any) -> list[tuple[str, str, str]]:
     """Apply facts, each in a transaction of its own; the transitions they made."""
     made: list[tuple[str, str, str]] = []
     for fact in facts:
         with house.db.lane(store_id) as session:
             book = Book(session, session.get_one(Store, store_id))
-            apply = {OrderChanged: apply_order, OrderRemoved: apply_removed}[type(fact)]
-            made += [(t.axis, t.was, t.became) for t in apply(book, fact)]
+            made += [(t.axis, t.was, t.became) for t in APPLY[type(fact)](book, fact)]
     return made
 
 
@@ -445,22 +448,76 @@ def test_money_for_an_unknown_order_is_not_understood(house: House) -> None:
 # -- parcels -------------------------------------------------------------------------------------------------------
 
 
-def test_a_scan_seen_twice_is_one_row_and_an_unknown_number_is_not_understood(house: House) -> None:
-    store_id = factories.store(house)
-    parcel = ParcelSeen(external_id="p1", status="booked", tracking_number="CN1", occurred_at=T0)
-    _apply(house, store_id, factories.order_fact(T0, parcels=(parcel,)))
-    scan = ShipmentScanned(
-        tracking_number="CN1", status="delivered", raw_code="DLV", occurred_at=T0 + timedelta(hours=3)
+def _scan(number: str, status: str, hours: int, **said: Any) -> ShipmentScanned:
+    return ShipmentScanned(
+        tracking_number=number, status=status, occurred_at=T0 + timedelta(hours=hours), **{"raw_code": status, **said}
     )
+
+
+def _parcel(number: str, **said: Any) -> ParcelSeen:
+    return ParcelSeen(**{"external_id": "p1", "status": "booked", "tracking_number": number, "occurred_at": T0, **said})
+
+
+def test_a_scan_seen_twice_is_one_row(house: House) -> None:
+    """Pushed and polled, or a whole list sent again."""
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0, parcels=(_parcel(" cn 1"),)))
     for _ in range(2):
-        with house.db.lane(store_id) as session:
-            apply_scan(Book(session, session.get_one(Store, store_id)), scan)
+        _apply(house, store_id, _scan("CN1", "delivered", 3))
     with house.db.read(store_id) as session:
         assert _order(session).fulfilment == "delivered"
         assert session.scalars(select(Shipment)).one().status == "delivered"
         assert len(session.scalars(select(ShipmentEvent)).all()) == 2
-    with pytest.raises(NotUnderstood), house.db.lane(store_id) as session:
-        apply_scan(Book(session, session.get_one(Store, store_id)), replace(scan, tracking_number="CN404"))
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["in transactions of their own", "in one"])
+def test_scans_that_come_before_the_order_has_its_parcel_are_its(house: House, together: bool) -> None:
+    """The courier picks up and pushes at once; the store tells the number later. One scan came twice."""
+    store_id, theirs = factories.store(house), factories.store(house)
+    early = [_scan("CN1", "picked_up", 1), _scan("CN1", "in_transit", 2), _scan("CN1", "picked_up", 1)]
+    numbered = factories.order_fact(T0 + timedelta(hours=3), parcels=(_parcel("CN1"),))
+    facts = [factories.order_fact(T0), *early, _scan("CN9", "delivered", 2), numbered]
+    _apply(house, theirs, factories.order_fact(T0), _scan("CN1", "delivered", 4))
+    if together:
+        with house.db.lane(store_id) as session:
+            book = Book(session, session.get_one(Store, store_id))
+            book.fetch(facts)
+            for fact in facts:
+                APPLY[type(fact)](book, fact)
+    else:
+        _apply(house, store_id, *facts)
+    with house.db.read(store_id) as session:
+        order = _order(session)
+        assert order.fulfilment == "in_transit"
+        assert [event.status for event in order.shipments[0].events] == ["picked_up", "in_transit", "booked"]
+        assert session.scalars(select(ShipmentEvent.status).where(ShipmentEvent.shipment_id.is_(None))).all() == [
+            "delivered"
+        ]
+    with house.db.lane(store_id) as session:
+        session.execute(update(ShipmentEvent).values(seen_at=session.now() - timedelta(days=31)))
+        forget_early_scans(session)
+    with house.db.operator() as session:
+        left = session.scalars(select(ShipmentEvent).where(ShipmentEvent.shipment_id.is_(None))).all()
+        assert [event.store_id for event in left] == [theirs]
+
+
+def test_two_orders_sent_in_one_parcel_both_follow_it(house: House) -> None:
+    store_id = factories.store(house)
+    for number in ("17", "18"):
+        _apply(house, store_id, factories.order_fact(T0, external_id=number, parcels=(_parcel("CN1"),)))
+    made = _apply(house, store_id, _scan("CN1", "out_for_delivery", 5))
+    assert made.count(("fulfilment", "booked", "out_for_delivery")) == 2
+
+
+def test_an_order_that_the_courier_has_is_not_asked_about_any_more(house: House) -> None:
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0))
+    with house.db.lane(store_id) as session:
+        order = _order(session)
+        assert order.confirmation == "awaiting"
+        session.add(Shipment(store_id=store_id, order_id=order.id, external_id="p", tracking_number="CN1"))
+    made = _apply(house, store_id, _scan("CN1", "picked_up", 1))
+    assert ("confirmation", "awaiting", "not_needed") in made
 
 
 def test_an_order_is_as_far_as_its_last_parcel(house: House) -> None:

@@ -1,0 +1,23 @@
+"""A scan may come before the store says which order its parcel is of."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from integration import db
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("shipment_events") as table:
+        table.alter_column("shipment_id", existing_type=db.Id, nullable=True)
+        table.add_column(sa.Column("tracking_number", sa.String(length=64), nullable=False, server_default=""))
+    op.create_index(
+        "scans_without_shipment",
+        "shipment_events",
+        ["store_id", "tracking_number"],
+        unique=False,
+        sqlite_where=sa.text("shipment_id IS NULL"),
+        postgresql_where=sa.text("shipment_id IS NULL"),
+    )
