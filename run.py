@@ -44,6 +44,12 @@ SANDBOX_SETTINGS = {
     "WHATSAPP_SIGNUP_CONFIG": "sandbox-signup",
     "WHATSAPP_SDK_URL": "{sandbox}/facebook/sdk.js",
     "TRUSTED_STORE_ORIGINS": "{sandbox}",
+    "TCS_URL": "{sandbox}/couriers/tcs",
+    "TCS_CLASSIC_URL": "{sandbox}/couriers/tcs/classic",
+    "LEOPARDS_URL": "{sandbox}/couriers/leopards",
+    "POSTEX_URL": "{sandbox}/couriers/postex",
+    "TRAX_URL": "{sandbox}/couriers/trax",
+    "SHIPROCKET_URL": "{sandbox}/couriers/shiprocket",
 }
 """What points the app at the simulated world instead of the real one."""
 

@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from integration.errors import ConfigurationError, OutcomeUnknown, TransientError
+from integration.ports import WebhookRequest
 
 USER_AGENT = "Dastak/1.0 (+https://dastak.example)"
 
@@ -78,6 +79,17 @@ def body_of(response: httpx.Response) -> Any:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:
         return None
+
+
+def told(response: httpx.Response, vendor: str) -> WebhookRequest:
+    """An answer that was asked for, as a request for `parse`. Raises ConfigurationError and TransientError."""
+    if response.status_code in (401, 403):
+        raise ConfigurationError(f"{vendor} does not accept these credentials any more. Please enter them again.")
+    if response.status_code == 429:
+        raise TransientError(f"{vendor} asks to be called less often", retry_after=retry_after(response))
+    if response.status_code >= 400 or body_of(response) is None:
+        raise TransientError(f"{vendor} answered with HTTP {response.status_code} and nothing that can be read")
+    return WebhookRequest({}, response.content)
 
 
 def retry_after(response: httpx.Response) -> float | None:

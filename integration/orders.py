@@ -31,7 +31,7 @@ from .customers import (
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
-from .parcels import STATUSES, Place, place, tracking_number
+from .parcels import STATUSES, Place, place, same_scan, tracking_number
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
@@ -222,7 +222,9 @@ class Shipment(Tenant, Base):
     __table_args__ = (
         UniqueConstraint("store_id", "order_id", "external_id", name="one_shipment_per_external_id"),
         Index("shipments_by_number", "store_id", "tracking_number"),
-    )
+        Index("shipments_due", "store_id", "poll_at",
+              sqlite_where=text("poll_at IS NOT NULL"), postgresql_where=text("poll_at IS NOT NULL")),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
@@ -230,6 +232,10 @@ class Shipment(Tenant, Base):
     courier: Mapped[str] = mapped_column(String(100), default="")
     tracking_number: Mapped[str] = mapped_column(String(64), default="")
     tracking_url: Mapped[str] = mapped_column(String(500), default="")
+    adapter: Mapped[str] = mapped_column(String(32), default="")
+    """The courier's adapter, once it is recognised by what the store calls it."""
+    poll_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When to ask the courier about it again."""
 
     order: Mapped[Order] = relationship(viewonly=True)
     events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
@@ -267,6 +273,11 @@ class ShipmentEvent(Tenant, Base):
     location: Mapped[str] = mapped_column(String(120), default="")
     occurred_at: Mapped[datetime] = mapped_column(Instant)
     seen_at: Mapped[datetime] = mapped_column(Instant)
+
+    @property
+    def key(self) -> tuple[datetime, str, str]:
+        """What another report of the same scan shares with it."""
+        return same_scan(self.occurred_at, self.status, self.raw_code)
 
 
 class Transition(Tenant, Base):
@@ -802,7 +813,7 @@ def _note_parcel(book: Book, order: Order, parcel: ParcelSeen) -> None:
         session.append(shipment, order_id=order)
     shipment.courier = parcel.courier[:100] or shipment.courier
     if number and number != shipment.tracking_number:
-        shipment.tracking_number = number
+        shipment.tracking_number, shipment.poll_at = number, session.now()
         book.numbered(number)
         _take_up(book, shipment)
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
@@ -820,12 +831,8 @@ def _keep_for_later(book: Book, fact: ShipmentScanned, words: dict[str, str]) ->
     if fact.tracking_number in book.early:
         session.flush()
     book.early.add(fact.tracking_number)
-    kept = _without_shipment(fact.tracking_number).where(
-        ShipmentEvent.occurred_at == fact.occurred_at,
-        ShipmentEvent.status == fact.status,
-        ShipmentEvent.raw_code == words["raw_code"][:64],
-    )
-    if session.scalar(kept.limit(1)) is None:
+    key = same_scan(fact.occurred_at, fact.status, fact.raw_code)
+    if all(event.key != key for event in session.scalars(_without_shipment(fact.tracking_number))):
         session.append(_scan(session, fact.status, fact.occurred_at, words, tracking_number=fact.tracking_number))
 
 
@@ -838,9 +845,9 @@ def _take_up(book: Book, shipment: Shipment) -> None:
     if not early:
         return
     session.flush()  # the shipment may be of this very batch
-    have = {(event.occurred_at, event.status, event.raw_code) for event in shipment.events}
+    have = {event.key for event in shipment.events}
     for event in early:
-        if (event.occurred_at, event.status, event.raw_code) in have:
+        if event.key in have:
             session.delete(event)
         else:
             event.shipment_id = shipment.id
@@ -858,8 +865,8 @@ def _without_shipment(number: str) -> Select[ShipmentEvent]:
 
 
 def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at: datetime, **words: str) -> None:
-    key = (occurred_at, status, words.get("raw_code", "")[:64])
-    if any((e.occurred_at, e.status, e.raw_code) == key for e in shipment.events):
+    key = same_scan(occurred_at, status, words.get("raw_code", ""))
+    if any(event.key == key for event in shipment.events):
         return
     event = _scan(session, status, occurred_at, words)
     shipment.events.append(event)

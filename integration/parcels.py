@@ -57,6 +57,9 @@ REASONS = frozenset({
 })  # fmt: skip
 """Why a delivery failed or a parcel stands still. `other` keeps the courier's own words beside it."""
 
+BEFORE_PICKUP = frozenset({"booked", "pickup_scheduled", "pickup_failed"})
+"""Said before the courier has the parcel; said later, it is late news of no consequence."""
+
 _BACK = frozenset({"returning", "return_in_transit", "returned"})
 _ANYWHERE = frozenset(STATUSES)
 
@@ -65,7 +68,7 @@ _FOLLOWS: dict[str, frozenset[str]] = {
     "returning": _BACK | {"lost", "damaged"},
     "return_in_transit": _BACK | {"lost", "damaged"},
     "returned": frozenset(),
-    "cancelled": frozenset(STATUSES) - {"booked", "pickup_scheduled", "pickup_failed"},  # it was scanned: it goes
+    "cancelled": frozenset(STATUSES) - BEFORE_PICKUP,  # it was scanned: it goes
 }
 """What may be believed after a status; anything where a status is not listed."""
 
@@ -83,14 +86,14 @@ class Place:
 
 def place(scans: Iterable[tuple[datetime, str]]) -> Place:
     """Derive a parcel's place from its scans as (moment, word), in any order, doubled or not. Words that are no
-    status change nothing.
+    status change nothing. A moment is a minute: that is how finely couriers stamp.
     """
     status, leg, doubted, asked_again = UNKNOWN, "forward", False, False
-    for _, _, word in sorted({(at, _rank(word), word) for at, word in scans}):
+    for _, _, word in sorted({(minute(at), _rank(word), word) for at, word in scans}):
         if word == "reattempt_asked":
             asked_again = status in ("returning", "return_in_transit") and leg == "rto"
             continue
-        if word not in STATUSES:
+        if word not in STATUSES or (word in BEFORE_PICKUP and status not in BEFORE_PICKUP | {UNKNOWN, "cancelled"}):
             continue
         may_follow = _ANYWHERE if asked_again else _FOLLOWS.get(status, _ANYWHERE)
         if word not in may_follow:
@@ -102,6 +105,17 @@ def place(scans: Iterable[tuple[datetime, str]]) -> Place:
             leg, asked_again = "forward", False
         status, doubted = word, False
     return Place(status, leg, doubted)
+
+
+def minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def same_scan(at: datetime, status: str, raw_code: str) -> tuple[datetime, str, str]:
+    """What two reports of one scan share. A push may call it by a code and a poll by a phrase, with other seconds; what
+    it means and the minute are the same. Of a word nobody knows, the word.
+    """
+    return minute(at), status, raw_code[:64] if status == UNKNOWN else ""
 
 
 def tracking_number(raw: str) -> str:

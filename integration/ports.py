@@ -279,6 +279,24 @@ class WatchesWebhooks(Protocol):
         """Before a disconnect, so that the vendor stops telling us."""
 
 
+# -- couriers ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Tracks(Protocol):
+    """A courier that can be asked where parcels are."""
+
+    known_as: tuple[str, ...]
+    """What stores call it, beside its name: compared whole, in small letters."""
+    most_at_once: int
+    """Parcels that one call may ask for."""
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        """What it says of these parcels, as a request that `parse` reads: one path for push and pull. A parcel it does
+        not know (yet) is left out. Raises ConfigurationError when the credentials are not accepted, TransientError.
+        """
+
+
 # -- channels ------------------------------------------------------------------------------------------------------
 
 

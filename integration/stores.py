@@ -255,6 +255,7 @@ def connect(
     state: Mapping[str, Any],
     vault: Vault,
     alias: str | None = None,
+    token_hash: str | None = None,
 ) -> Connection:
     """Connect a channel, courier or gateway to a store. Needs the operator's session: accounts are unique over tenants.
 
@@ -278,9 +279,10 @@ def connect(
         if other is not taken and room == "channels" and other.removed_at is None:
             other.removed_at = now  # a store speaks with one number at a time
     taken.alias = alias
+    taken.token_hash = token_hash or taken.token_hash
     _reconnect(taken, credentials, state, vault, now)
     session.flush()
-    plan_chores(session, taken, CHANNEL_CHORES if room == "channels" else {})
+    plan_chores(session, taken, {"channels": CHANNEL_CHORES, "couriers": COURIER_CHORES}.get(room, {}))
     return taken
 
 
@@ -322,7 +324,9 @@ webhooks in place before the first reconciliation, no order falls between the tw
 
 CHANNEL_CHORES = {"templates": timedelta(hours=1), "profile": timedelta(hours=6)}
 
-EVERY = {**STORE_CHORES, **CHANNEL_CHORES}
+COURIER_CHORES = {"track": timedelta(minutes=2)}
+
+EVERY = {**STORE_CHORES, **CHANNEL_CHORES, **COURIER_CHORES}
 
 
 def plan_chores(session: Session, connection: Connection, chores: Mapping[str, timedelta]) -> None:

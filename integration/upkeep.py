@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import or_, select
 
-from . import ingest, privacy
+from . import ingest, privacy, tracking
 from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
@@ -102,7 +102,7 @@ def _put_back(house: House, store_id: int, chore_id: int, was_due: datetime, fai
 
 def _note_broken(house: House, store_id: int, connection_id: int, name: str, sentence: str) -> None:
     log.warning("chore.refused", chore=name, store_id=store_id)
-    if name in ("reconcile", "profile", "webhooks"):
+    if name in ("reconcile", "profile", "webhooks", "track"):
         with house.db.lane(store_id) as session:
             session.get_one(Connection, connection_id).broke(sentence)
 
@@ -336,4 +336,5 @@ CHORES: dict[str, Callable[[House, int, int], str]] = {
     "templates": templates,
     "profile": profile,
     "prune": prune,
+    "track": tracking.track,
 }

@@ -1,8 +1,9 @@
 """The sandbox: a simulated world for Dastak in one process on this machine.
 
-A fake Shopify, a fake WooCommerce store, a fake WhatsApp with phones on screen, a clock that moves, faults on demand,
-a control API (`/control/…`) and a face (`/`). It speaks the vendors' true wire formats with their refusals and
-oddities, so that nothing has to be mocked. It imports nothing of the app: a shared misunderstanding would pass.
+A fake Shopify, a fake WooCommerce store, a fake WhatsApp with phones on screen, five fake couriers, a clock that moves,
+faults on demand, a control API (`/control/…`) and a face (`/`). It speaks the vendors' true wire formats with their
+refusals and oddities, so that nothing has to be mocked. It imports nothing of the app: a shared misunderstanding would
+pass.
 
     python -m sandbox                    the world, on SANDBOX_PORT
     python -m sandbox.demo               plays the merchant: installs and connects both demo stores
@@ -28,7 +29,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from sandbox.answers import as_json
 from sandbox.control import Control
-from sandbox.delivery import Caller, is_loopback
+from sandbox.couriers import Couriers
+from sandbox.delivery import Caller, DeliveryQueue, is_loopback
 from sandbox.errors import Refusal
 from sandbox.face import Face
 from sandbox.phones import Phones
@@ -59,6 +61,7 @@ CONNECTIONS = frozenset(
         "numbers",
         "whatsapp_tokens",
         "templates",
+        "courier_accounts",
         "counters",
     }
 )
@@ -74,6 +77,7 @@ class Sandbox:
         self.shopify = Shopify(self.world, self.phones)
         self.woocommerce = WooCommerce(self.world, self.phones)
         self.stores = Stores(self.shopify, self.woocommerce)
+        self.couriers = Couriers(self.world)
         self._graph = Graph(self.whatsapp)
         self._signup = SignupWindow(self.whatsapp)
         self._shopify_pages = ShopifyPages(self.shopify)
@@ -94,7 +98,7 @@ class Sandbox:
         app.register_error_handler(HTTPException, _plainly)
         app.register_blueprint(self._graph.blueprint())
         app.register_blueprint(self._signup.blueprint())
-        for blueprint in self._shopify_pages.blueprints():
+        for blueprint in (*self._shopify_pages.blueprints(), *self.couriers.blueprints()):
             app.register_blueprint(blueprint)
         app.register_blueprint(Rest(self.woocommerce).blueprint())
         app.register_blueprint(WooPages(self.woocommerce).blueprint())
@@ -123,11 +127,7 @@ class Sandbox:
     def reset(self, keep_connections: bool) -> None:
         world = self.world
         with world.lock:
-            for queue in (
-                self.shopify.webhooks.queue,
-                self.woocommerce.webhooks.queue,
-                self.whatsapp.webhooks.queue,
-            ):
+            for queue in self.queues().values():
                 queue.clear()
             world.timers.clear()
             world.faults.remove()
@@ -156,13 +156,18 @@ class Sandbox:
 
     def close(self) -> None:
         self._closed.set()
-        for queue in (
-            self.shopify.webhooks.queue,
-            self.woocommerce.webhooks.queue,
-            self.whatsapp.webhooks.queue,
-        ):
+        for queue in self.queues().values():
             queue.stop()
         self.world.close()
+
+    def queues(self) -> dict[str, DeliveryQueue]:
+        """Everything that is on its way to the app, by vendor."""
+        return {
+            "shopify": self.shopify.webhooks.queue,
+            "woocommerce": self.woocommerce.webhooks.queue,
+            "whatsapp": self.whatsapp.webhooks.queue,
+            **self.couriers.queues,
+        }
 
 
 def _plainly(error: HTTPException) -> Response | HTTPException:

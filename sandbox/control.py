@@ -16,6 +16,7 @@ from flask import Blueprint, Response, request
 from sandbox.answers import as_json
 from sandbox.catalogue import PAYMENTS, Basket
 from sandbox.clock import seconds_of
+from sandbox.couriers import COURIERS
 from sandbox.errors import Refusal
 from sandbox.faults import VENDORS, what_exists
 from sandbox.phones import as_shown, normalised
@@ -71,6 +72,7 @@ class Control:
         self._whatsapp = sandbox.whatsapp
         self._phones = sandbox.phones
         self._stores = sandbox.stores
+        self._couriers = sandbox.couriers
 
     def blueprint(self) -> Blueprint:
         control = Blueprint("control", __name__, url_prefix="/control")
@@ -82,6 +84,8 @@ class Control:
             ("POST", "/orders/<order_id>", self.change_order),
             ("POST", "/checkouts", self.leave_checkout),
             ("POST", "/scans", self.scan),
+            ("GET", "/couriers", self.list_couriers),
+            ("POST", "/couriers", self.set_courier),
             ("POST", "/payments", self.pay),
             ("GET", "/clock", self.get_clock),
             ("POST", "/clock", self.move_clock),
@@ -154,8 +158,17 @@ class Control:
             201,
         )
 
+    # Couriers
+
     def scan(self) -> Response:
-        raise Refusal("The sandbox has no couriers yet: they come with a later issue.", 501)
+        return as_json(self._couriers.scan(stated()), 201)
+
+    def list_couriers(self) -> Response:
+        return as_json({"couriers": COURIERS, "parcels": self._couriers.all()})
+
+    def set_courier(self) -> Response:
+        """Where a courier pushes its scans to, as a merchant tells it on the courier's portal."""
+        return as_json(self._couriers.connect(stated()))
 
     def pay(self) -> Response:
         body = stated()
@@ -441,11 +454,7 @@ class Control:
     # The whole
 
     def health(self) -> Response:
-        queues = {
-            "shopify": self._shopify.webhooks.queue.waiting(),
-            "woocommerce": self._woo.webhooks.queue.waiting(),
-            "whatsapp": self._whatsapp.webhooks.queue.waiting(),
-        }
+        queues = {name: queue.waiting() for name, queue in self._sandbox.queues().items()}
         timers = self._world.timers.waiting()
         return as_json(
             {

@@ -74,7 +74,6 @@ class Face:
         with world.lock:
             messages = [as_shown(message) for message in sandbox.phones.chat(asked)[-100:]] if asked else []
         orders, total = sandbox.stores.newest(ORDERS_SHOWN)
-        queues = (sandbox.shopify, sandbox.woocommerce, sandbox.whatsapp)
         return as_json(
             {
                 "now": world.clock.now().isoformat(timespec="milliseconds"),
@@ -82,7 +81,7 @@ class Face:
                 "verified": sandbox.whatsapp.verified,
                 "installed": sandbox.shopify.shops[DEMO]["installed"],
                 "connected": len(sandbox.woocommerce.keys.keys) > 0,
-                "waiting": sum(vendor.webhooks.queue.waiting() for vendor in queues),
+                "waiting": sum(queue.waiting() for queue in sandbox.queues().values()),
                 "phones": phones[:PHONES_SHOWN],
                 "phones_total": len(phones),
                 "phone": asked,

@@ -176,7 +176,7 @@ def until(true: Callable[[], object], otherwise: Callable[[], str] = lambda: "it
 def quiet(running: Running) -> None:
     """Wait until nothing is on its way any more."""
     world = running.world
-    queues = [vendor.webhooks.queue for vendor in (world.shopify, world.woocommerce, world.whatsapp)]
+    queues = world.queues().values()
     until(lambda: not world.world.timers.waiting() and not any(queue.waiting() for queue in queues))
 
 

@@ -60,6 +60,8 @@ def test_every_status_says_something_of_the_order_that_an_order_may_be(word: str
         (("reattempt_asked", "returning", "out_for_delivery"), Place("returning", "rto", doubted=True)),
         (("booked", "cancelled"), Place("cancelled")),
         (("cancelled", "booked"), Place("cancelled", doubted=True)),
+        (("picked_up", "booked"), Place("picked_up")),
+        (("out_for_delivery", "pickup_failed", "attempted"), Place("attempted")),
         (("cancelled", "picked_up"), Place("picked_up")),
         (("lost", "out_for_delivery", "delivered"), Place("delivered")),
         (("returning", "lost"), Place("lost", "rto")),
@@ -76,4 +78,4 @@ def test_of_one_moment_the_most_significant_scan_counts() -> None:
     """Couriers stamp by the minute: refused, returned to origin and a facility scan of one minute."""
     moment = [(T0, "attempted"), (T0, "returned"), (T0, "in_transit")]
     assert place(moment).status == "returned"
-    assert place([(T0, "delivered"), (T0, "out_for_delivery")]).status == "delivered"
+    assert place([(T0, "delivered"), (T0 + timedelta(seconds=59), "out_for_delivery")]).status == "delivered"

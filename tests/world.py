@@ -28,8 +28,9 @@ from integration.ingest import Mailroom
 from integration.orders import Order, find_order
 from integration.outbox import Outbox, Touchpoint
 from integration.settings import Settings
-from integration.stores import Connection, Store
+from integration.stores import Connection, Store, connect
 from integration.story import Story, tell
+from integration.vault import new_token, token_hash
 from sandbox.demo import Merchant
 from sandbox.settings import Settings as SandboxSettings
 from webapp import assemble
@@ -106,6 +107,16 @@ class Placed:
     order_id: str
     name: str
     phone: Phone
+
+
+COURIER_KEYS: dict[str, dict[str, str]] = {
+    "tcs": {"client_id": "sandbox-courier-key", "client_secret": "sandbox-courier-password"},
+    "leopards": {"api_key": "sandbox-courier-key", "api_password": "sandbox-courier-password"},
+    "postex": {"token": "sandbox-courier-key"},
+    "trax": {"api_key": "sandbox-courier-key"},
+    "shiprocket": {"email": "api@shop.example", "password": "sandbox-courier-password"},
+}
+"""What opens an account at each courier of the sandbox."""
 
 
 class World:
@@ -208,6 +219,30 @@ class World:
         """The merchant's own hand in the store's admin."""
         self.control("POST", f"/control/orders/{placed.order_id}", {"store": placed.store, "action": action, **more})
         self.settle()
+
+    def connect_courier(self, store: str, courier: str, *, push: bool = False, wrong: bool = False) -> None:
+        """The merchant enters their account at a courier, and tells the courier where to push."""
+        token = new_token()
+        with self.house.db.operator_writing() as session:
+            connect(
+                session,
+                store_id=self.store_id(store),
+                room="couriers",
+                adapter=courier,
+                account=f"{courier}-{store}",
+                credentials={**COURIER_KEYS[courier], **({"api_password": "old"} if wrong else {})},
+                state={},
+                vault=self.house.vault,
+                token_hash=token_hash(token),
+            )
+        if courier in ("leopards", "shiprocket", "trax"):
+            address = f"{self.app_url}/webhooks/couriers/{courier}/{token}" if push else ""
+            self.control("POST", "/control/couriers", {"courier": courier, "push_url": address})
+
+    def scan(self, courier: str, number: str, code: str, text: str, **more: str) -> None:
+        """The courier scans a parcel, in its own words."""
+        stated = {"courier": courier, "tracking_number": number, "code": code, "text": text, **more}
+        self.control("POST", "/control/scans", stated)
 
     def in_store(self, placed: Placed) -> dict[str, Any]:
         """The order as the store sees it."""

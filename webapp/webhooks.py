@@ -17,7 +17,7 @@ from integration.ingest import Mailroom, Receipt
 from integration.ports import Challenges, Registry, WebhookRequest
 
 _PATH = re.compile(r"/webhooks/([a-z]{1,16})/([a-z0-9_]{1,32})(?:/([A-Za-z0-9_-]{1,128}))?/?")
-_REASONS = {200: "200 OK", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
+_REASONS = {200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
             405: "405 Method Not Allowed", 413: "413 Content Too Large", 503: "503 Service Unavailable"}  # fmt: skip
 
 StartResponse = Callable[..., Any]
@@ -32,7 +32,8 @@ class Webhooks:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         receipt = self._answer(environ)
         body = receipt.sentence.encode()
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        kind = "application/json" if body.startswith((b"[", b"{")) else "text/plain; charset=utf-8"
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
         if receipt.status == 503:
             headers.append(("Retry-After", "5"))
         if receipt.status == 405:

@@ -8,21 +8,22 @@ so they are read by their letters alone. `Pending` is LCS's word for a failed at
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from integration.errors import InvalidSignature, NotUnderstood
+from integration.errors import ConfigurationError, InvalidSignature, NotUnderstood
 from integration.events import Fact, ShipmentScanned
 from integration.ports import Account, AdapterConfig, Field, WebhookRequest
-from integration.settings import Setting
+from integration.settings import Setting, url
 
-from .. import scans, signing
+from .. import http, scans, signing
 from ..scans import PAKISTAN, REASONS_PK, Meaning, Words
 
 
 class Leopards:
-    """See integration.ports.Adapter and Answers."""
+    """See integration.ports.Adapter, Tracks and Answers."""
 
     name = "leopards"
     label = "Leopards Courier"
@@ -33,11 +34,13 @@ class Leopards:
         Field("api_password", "API password"),
         Field("push_key", "Push key", "What you asked Leopards to send as X-Api-Key with each push", optional=True),
     )
-    settings: tuple[Setting, ...] = ()
+    settings = (Setting("LEOPARDS_URL", "Leopards' merchant API", "https://merchantapi.leopardscourier.com/api", url),)
     authenticates_by = "secret_url"
     handles = frozenset({"push", "tracking"})
     ignores: frozenset[str] = frozenset()
     keeps = ()
+    known_as = ("leopards courier", "lcs", "leopard courier", "leopards courier service")
+    most_at_once = 50
     taken = (202, '[{"status":1,"errors":[]}]')
     """LCS takes nothing but this for a yes."""
 
@@ -65,7 +68,7 @@ class Leopards:
     _words, _reasons = Words(statuses), Words(REASONS_PK)
 
     def __init__(self, config: AdapterConfig) -> None:
-        pass
+        self._url: str = config.settings["LEOPARDS_URL"]
 
     def verify(self, request: WebhookRequest, account: Account | None) -> None:
         key = account.credentials.get("push_key", "") if account is not None else ""
@@ -74,6 +77,15 @@ class Leopards:
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        keys = {name: account.credentials[name] for name in ("api_key", "api_password")}
+        asked = {**keys, "track_numbers": ",".join(numbers)}
+        answer = http.told(http.read("POST", f"{self._url}/trackBookedPacket/format/json/", json=asked), self.label)
+        said = orjson.loads(answer.body)
+        if isinstance(said, dict) and "api" in scans.normal(said.get("error")).split():
+            raise ConfigurationError(f"Leopards says: {str(said['error'])[:100]}")
+        return answer
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         try:

@@ -6,6 +6,7 @@ message ("Attempt Made: CNA").
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -13,25 +14,27 @@ import orjson
 from integration.errors import InvalidSignature, NotUnderstood
 from integration.events import Fact
 from integration.ports import Account, AdapterConfig, Field, WebhookRequest
-from integration.settings import Setting
+from integration.settings import Setting, url
 
-from .. import scans, signing
+from .. import http, scans, signing
 from ..scans import PAKISTAN, REASONS_PK, Meaning, Words
 
 
 class PostEx:
-    """See integration.ports.Adapter."""
+    """See integration.ports.Adapter and Tracks."""
 
     name = "postex"
     label = "PostEx"
     regions = ("PK",)
     website = "https://postex.pk"
     credentials = (Field("token", "API token", "PostEx merchant portal, integration"),)
-    settings: tuple[Setting, ...] = ()
+    settings = (Setting("POSTEX_URL", "PostEx's API", "https://api.postex.pk/services/integration/api/order", url),)
     authenticates_by = "secret_url"
     handles = frozenset({"tracking", "bulk"})
     ignores: frozenset[str] = frozenset()
     keeps = ()
+    known_as = ("post ex",)
+    most_at_once = 25
 
     statuses: dict[str, Meaning] = {
         "0001": "booked", "0031": "picked_up", "0003": "picked_up", "0033": "in_transit", "0035": "in_transit",
@@ -48,13 +51,22 @@ class PostEx:
     _words, _reasons = Words(statuses), Words(REASONS_PK)
 
     def __init__(self, config: AdapterConfig) -> None:
-        pass
+        self._url: str = config.settings["POSTEX_URL"]
 
     def verify(self, request: WebhookRequest, account: Account | None) -> None:
         raise InvalidSignature("PostEx sends no webhooks; whoever posted this is somebody else.")
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        response = http.read(
+            "GET",
+            f"{self._url}/v1/track-bulk-order",
+            query={"TrackingNumbers": ",".join(numbers)},
+            headers={"token": account.credentials["token"]},
+        )
+        return http.told(response, self.label)
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         try:

@@ -8,16 +8,18 @@ Stamps are India's time without saying so. Of a return order (`is_return`) "deli
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
-from integration.errors import InvalidSignature, NotUnderstood
+from integration.errors import ConfigurationError, InvalidSignature, NotUnderstood, TransientError
 from integration.events import Fact
-from integration.ports import Account, AdapterConfig, Field, WebhookRequest
-from integration.settings import Setting
+from integration.ports import Account, AdapterConfig, Field, Grant, WebhookRequest
+from integration.settings import Setting, url
 
-from .. import scans, signing
+from .. import http, scans, signing
 from ..scans import INDIA, Meaning, Words
 
 REASONS: dict[str, str] = {
@@ -33,7 +35,7 @@ REASONS: dict[str, str] = {
 
 
 class Shiprocket:
-    """See integration.ports.Adapter."""
+    """See integration.ports.Adapter, Tracks and RefreshesAccess."""
 
     name = "shiprocket"
     label = "Shiprocket"
@@ -44,11 +46,13 @@ class Shiprocket:
         Field("password", "API user's password"),
         Field("webhook_token", "Webhook token", "What you entered under Settings > API > Webhooks", optional=True),
     )
-    settings: tuple[Setting, ...] = ()
+    settings = (Setting("SHIPROCKET_URL", "Shiprocket's API", "https://apiv2.shiprocket.in/v1/external", url),)
     authenticates_by = "secret_url"
     handles = frozenset({"webhook", "tracking"})
     ignores: frozenset[str] = frozenset()
     keeps = ()
+    known_as = ("ship rocket",)
+    most_at_once = 50
 
     statuses: dict[int, Meaning] = {
         **dict.fromkeys((0, 1, 2, 5, 11, 52, 27, 59, 60, 61, 62, 63, 67, 68), "booked"),
@@ -84,7 +88,8 @@ class Shiprocket:
     _RETURN = {"delivered": "returned", "booked": "returning", "pickup_scheduled": "returning"}
 
     def __init__(self, config: AdapterConfig) -> None:
-        pass
+        self._url: str = config.settings["SHIPROCKET_URL"]
+        self._clock = config.clock
 
     def verify(self, request: WebhookRequest, account: Account | None) -> None:
         token = account.credentials.get("webhook_token", "") if account is not None else ""
@@ -93,6 +98,31 @@ class Shiprocket:
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
+
+    def refresh_due(self, account: Account, now: datetime) -> bool:
+        """A token lives ten days and says so nowhere; it is renewed after eight."""
+        issued = account.state.get("token_at")
+        return (
+            not account.credentials.get("token")
+            or issued is None
+            or datetime.fromisoformat(issued) + timedelta(days=8) <= now
+        )
+
+    def refresh(self, account: Account) -> Grant:
+        asked = {name: account.credentials[name] for name in ("email", "password")}
+        response = http.read("POST", f"{self._url}/auth/login", json=asked)
+        said = http.body_of(response)
+        if response.status_code in (400, 401, 403, 422):
+            raise ConfigurationError("Shiprocket does not accept this API user's e-mail and password.")
+        token = said.get("token") if isinstance(said, dict) else None
+        if response.status_code != 200 or not isinstance(token, str):
+            raise TransientError(f"Shiprocket answered the sign-in with HTTP {response.status_code}")
+        return Grant({**account.credentials, "token": token}, {"token_at": self._clock.now().isoformat()})
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        headers = {"Authorization": f"Bearer {account.credentials['token']}"}
+        response = http.read("POST", f"{self._url}/courier/track/awbs", json={"awbs": list(numbers)}, headers=headers)
+        return http.told(response, self.label)
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         try:

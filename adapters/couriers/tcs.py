@@ -7,21 +7,23 @@ Pakistan's. No data is HTTP 200 with "FAIL" and null lists, also during the hour
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from integration.errors import InvalidSignature, NotUnderstood
+from integration.errors import ConfigurationError, InvalidSignature, NotUnderstood
 from integration.events import Fact
-from integration.ports import Account, AdapterConfig, Field, WebhookRequest
-from integration.settings import Setting
+from integration.ports import Account, AdapterConfig, Field, Grant, WebhookRequest
+from integration.settings import Setting, url
 
-from .. import scans, signing
+from .. import http, scans, signing
 from ..scans import PAKISTAN, Meaning, Words
 
 
 class Tcs:
-    """See integration.ports.Adapter."""
+    """See integration.ports.Adapter, Tracks and RefreshesAccess."""
 
     name = "tcs"
     label = "TCS"
@@ -30,17 +32,18 @@ class Tcs:
     credentials = (
         Field("client_id", "Client id", "Of the new API (Envio)", optional=True),
         Field("client_secret", "Client secret", "Of the new API", optional=True),
-        Field("username", "User name"),
-        Field("password", "Password"),
         Field("ibm_client_id", "X-IBM-Client-Id", "Of the classic API, if that is what TCS gave you", optional=True),
-        Field("account_number", "TCS account number", secret=False),
-        Field("cost_center", "Cost centre code", secret=False),
     )
-    settings: tuple[Setting, ...] = ()
+    settings = (
+        Setting("TCS_URL", "TCS's new API", "https://ociconnect.tcscourier.com", url),
+        Setting("TCS_CLASSIC_URL", "TCS's classic API", "https://api.tcscourier.com/production", url),
+    )
     authenticates_by = "secret_url"
     handles = frozenset({"tracking", "classic"})
     ignores: frozenset[str] = frozenset()
     keeps = ()
+    known_as = ("tcs express", "tcs courier", "tcs pakistan")
+    most_at_once = 1
 
     statuses: dict[str, Meaning] = {
         "Shipment Booked": "booked", "Booked": "booked",
@@ -73,13 +76,59 @@ class Tcs:
     _words = Words(statuses)
 
     def __init__(self, config: AdapterConfig) -> None:
-        pass
+        self._url: str = config.settings["TCS_URL"]
+        self._classic_url: str = config.settings["TCS_CLASSIC_URL"]
+        self._clock = config.clock
 
     def verify(self, request: WebhookRequest, account: Account | None) -> None:
         raise InvalidSignature("TCS sends no webhooks; whoever posted this is somebody else.")
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
+
+    def refresh_due(self, account: Account, now: datetime) -> bool:
+        """The new API's token is good for as long as it says; one that says nothing is renewed every day."""
+        if _is_classic(account):
+            return False
+        until = account.state.get("token_until")
+        return not account.credentials.get("token") or until is None or datetime.fromisoformat(until) <= now
+
+    def refresh(self, account: Account) -> Grant:
+        asked = {
+            "clientid": account.credentials.get("client_id"),
+            "clientsecret": account.credentials.get("client_secret"),
+        }
+        answer = http.told(http.read("POST", f"{self._url}/auth/api/auth", json=asked), self.label)
+        result = (orjson.loads(answer.body) or {}).get("result") or {}
+        if not isinstance(result, dict) or not isinstance(result.get("accessToken"), str):
+            raise ConfigurationError("TCS does not accept this client id and secret. Please check them.")
+        try:
+            until = datetime.fromisoformat(str(result.get("expiry"))).astimezone(UTC)
+        except ValueError:
+            until = self._clock.now() + timedelta(days=1)
+        return Grant({**account.credentials, "token": result["accessToken"]}, {"token_until": until.isoformat()})
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        """One parcel a call by the new API, a comma list by the classic one."""
+        if _is_classic(account):
+            response = http.read(
+                "GET",
+                f"{self._classic_url}/track/v1/shipments/detail",
+                query={"consignmentNo": ",".join(numbers)},
+                headers={"X-IBM-Client-Id": account.credentials["ibm_client_id"]},
+            )
+        else:
+            response = http.read(
+                "GET",
+                f"{self._url}/tracking/api/Tracking/GetDynamicTrackDetail",
+                query={"consignee": numbers[0]},
+                headers={"Authorization": f"Bearer {account.credentials['token']}"},
+            )
+        answer = http.told(response, self.label)
+        said = orjson.loads(answer.body)
+        if isinstance(said, dict) and {str(said.get("code")), str(said.get("status"))} & {"401", "UnAuthorized"}:
+            raise ConfigurationError("TCS does not accept these credentials any more. Please enter them again.")
+        return answer
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         try:
@@ -117,6 +166,11 @@ class Tcs:
             location=row.get("station") or ("" if met else station),  # who received it is nobody's business here
             order_ref=parcel.get("referenceno"),
         )  # fmt: skip
+
+
+def _is_classic(account: Account) -> bool:
+    """Merchants hold keys of one API or of the other."""
+    return bool(account.credentials.get("ibm_client_id"))
 
 
 def _placed(meaning: Meaning | None, station: Any, parcel: dict[str, Any]) -> Meaning | None:

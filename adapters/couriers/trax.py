@@ -7,35 +7,38 @@ unix seconds and as local text. What a push's body looks like is an assumption; 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from integration.errors import NotUnderstood
+from integration.errors import ConfigurationError, NotUnderstood
 from integration.events import Fact
 from integration.ports import Account, AdapterConfig, Field, WebhookRequest
-from integration.settings import Setting
+from integration.settings import Setting, url
 
-from .. import scans, signing
+from .. import http, scans, signing
 from ..scans import PAKISTAN, REASONS_PK, Meaning, Words
 
 _PREFIX = re.compile(r"^\s*shipment\s*-\s*", re.IGNORECASE)
 
 
 class Trax:
-    """See integration.ports.Adapter."""
+    """See integration.ports.Adapter and Tracks."""
 
     name = "trax"
     label = "Trax"
     regions = ("PK",)
     website = "https://trax.pk"
     credentials = (Field("api_key", "API key", "Sonic portal, API settings"),)
-    settings: tuple[Setting, ...] = ()
+    settings = (Setting("TRAX_URL", "Trax's API", "https://sonic.pk/api", url),)
     authenticates_by = "secret_url"
     handles = frozenset({"status", "tracking"})
     ignores: frozenset[str] = frozenset({"payment-status", "initial-charges", "final-charges"})
     keeps = ()
+    known_as = ("sonic", "trax logistics", "sonic by trax")
+    most_at_once = 1
 
     statuses: dict[str, Meaning] = {
         "Booked": "booked", "Rider Picked": "picked_up",
@@ -60,13 +63,26 @@ class Trax:
     _words, _reasons = Words(statuses), Words(REASONS_PK)
 
     def __init__(self, config: AdapterConfig) -> None:
-        pass
+        self._url: str = config.settings["TRAX_URL"]
 
     def verify(self, request: WebhookRequest, account: Account | None) -> None:
         """The address is the secret: Trax signs nothing."""
 
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
+
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+        response = http.read(
+            "GET",
+            f"{self._url}/shipment/track",
+            query={"tracking_number": numbers[0], "type": "1"},
+            headers={"Authorization": account.credentials["api_key"]},
+        )
+        answer = http.told(response, self.label)
+        said = orjson.loads(answer.body)
+        if isinstance(said, dict) and "api key" in scans.normal(said.get("message")):
+            raise ConfigurationError(f"Trax says: {str(said['message'])[:100]}")
+        return answer
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
         try:

@@ -1,4 +1,4 @@
-"""A scan may come before the store says which order its parcel is of."""
+"""A scan may come before the store says which order its parcel is of; couriers are asked about parcels in time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,4 +20,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("shipment_id IS NULL"),
         postgresql_where=sa.text("shipment_id IS NULL"),
+    )
+    op.add_column("shipments", sa.Column("adapter", sa.String(length=32), nullable=False, server_default=""))
+    op.add_column("shipments", sa.Column("poll_at", db.Instant(), nullable=True))
+    op.create_index(
+        "shipments_due",
+        "shipments",
+        ["store_id", "poll_at"],
+        unique=False,
+        sqlite_where=sa.text("poll_at IS NOT NULL"),
+        postgresql_where=sa.text("poll_at IS NOT NULL"),
     )

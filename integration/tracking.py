@@ -1,0 +1,179 @@
+"""Asking couriers where parcels are: of those that push nothing always, of those that push in case a push was lost.
+
+Each shipment has a time at which it is asked about again, near when the door is near and far when nothing can have
+happened. A chore of the courier's connection asks about those that are due, many in one call where the courier takes
+many, never faster than `PER_SECOND`. What is new in the answer goes through the door of webhooks, so a scan that was
+pushed and polled is one scan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from .access import open_account
+from .db import Session
+from .errors import NotUnderstood
+from .events import ShipmentScanned
+from .groupcommit import insert_ignoring
+from .house import House
+from .ingest import DELIVERIES, delivery_row
+from .orders import Shipment
+from .parcels import BEFORE_PICKUP, STATUSES, Place, place, same_scan
+from .ports import Tracks, WebhookRequest
+from .stores import Connection, Store, hurry
+
+PER_SECOND = 2.0
+"""Calls to one courier under one account. None of those of Pakistan publishes a limit; nobody complained of this."""
+
+CALLS = 20
+"""Calls of one run: it stays far inside the chore's lease."""
+
+_CLAIMED = timedelta(minutes=15)
+_WORKING_HOURS = range(8, 22)
+_TERMINAL = frozenset({"delivered", "returned", "cancelled"})
+_NEAR = frozenset({"out_for_delivery", "attempted"})
+
+
+def next_poll(
+    parcel: Place, newest: datetime | None, since: datetime, now: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """When to ask about a parcel again; None when never. `newest` is its newest scan, `since` when we met it.
+
+    Half an hour while it is at somebody's door in working hours, three hours while it moves, twelve before it was
+    picked up. Three days after its end, or 45 days after its last sign of life, it is left alone.
+    """
+    last = newest or since
+    if now - last > timedelta(days=45) or (parcel.status in _TERMINAL and now - last > timedelta(days=3)):
+        return None
+    if parcel.status in _TERMINAL:
+        return now + timedelta(hours=24)
+    if parcel.status in _NEAR:
+        soon = now + timedelta(minutes=30)
+        local = soon.astimezone(zone)
+        if local.hour in _WORKING_HOURS:
+            return soon
+        opens = local.replace(hour=_WORKING_HOURS.start, minute=0, second=0, microsecond=0)
+        return (opens if opens > local else opens + timedelta(days=1)).astimezone(UTC)
+    if parcel.status not in STATUSES or parcel.status in BEFORE_PICKUP:
+        return now + timedelta(hours=12)
+    return now + timedelta(hours=3)
+
+
+def track(house: House, store_id: int, connection_id: int) -> str:
+    """Ask one courier about the parcels of one store that are due. Raises what the courier's adapter raises."""
+    with house.db.read(store_id) as session:
+        name = session.get_one(Connection, connection_id).adapter
+    adapter = house.registry.get("couriers", name)
+    assert isinstance(adapter, Tracks)
+    numbers = _claim(house, store_id, name, CALLS * adapter.most_at_once)
+    if not numbers:
+        return "no parcel is due"
+    account = open_account(house, store_id, connection_id)
+    news = 0
+    for first in range(0, len(numbers), adapter.most_at_once):
+        if first:
+            time.sleep(1 / PER_SECOND)
+        some = numbers[first : first + adapter.most_at_once]
+        news += _hear(house, store_id, connection_id, adapter, some, adapter.track(account, some))
+    with house.db.lane(store_id) as session:
+        connection = session.get_one(Connection, connection_id)
+        if connection.health == "broken":
+            connection.mended()
+        if len(numbers) == CALLS * adapter.most_at_once:
+            hurry(session, connection_id, "track", after=timedelta(seconds=10))
+    return f"{len(numbers)} parcels asked about, {news} answers with something new"
+
+
+def _claim(house: House, store_id: int, courier: str, most: int) -> list[str]:
+    """The numbers to ask about now, put off so that nobody else asks meanwhile and a failure asks again soon."""
+    with house.db.lane(store_id) as session:
+        _recognise(house, session)
+        due = session.scalars(
+            select(Shipment)
+            .where(Shipment.poll_at <= session.now(), Shipment.adapter == courier)
+            .order_by(Shipment.poll_at, Shipment.id)
+            .limit(most)
+        ).all()
+        for shipment in due:
+            shipment.poll_at = session.now() + _CLAIMED
+        return list(dict.fromkeys(shipment.tracking_number for shipment in due))
+
+
+def _recognise(house: House, session: Session) -> None:
+    """Whose parcels are those whose courier nobody looked up yet? Of this store's couriers, the one that the order's
+    store named; when it named none and the merchant works with one courier only, that one. Else they are not followed.
+    """
+    nameless = session.scalars(
+        select(Shipment).where(Shipment.poll_at <= session.now(), Shipment.adapter == "").limit(500)
+    ).all()
+    if not nameless:
+        return
+    living = select(Connection.adapter).where(Connection.room == "couriers", Connection.removed_at.is_(None))
+    called: dict[str, str] = {}
+    couriers = list(dict.fromkeys(session.scalars(living)))
+    for courier in couriers:
+        adapter = house.registry.find("couriers", courier)
+        if isinstance(adapter, Tracks):
+            called |= {_plain(word): courier for word in (courier, *adapter.known_as)}
+    for shipment in nameless:
+        said = _plain(shipment.courier)
+        found = called.get(said) or (couriers[0] if not said and len(couriers) == 1 else None)
+        if found is not None:
+            shipment.adapter = found
+        else:
+            shipment.poll_at = session.now() + timedelta(days=1)  # perhaps its courier is connected by then
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.split()).casefold()
+
+
+def _hear(
+    house: House, store_id: int, connection_id: int, adapter: Any, numbers: Sequence[str], answer: WebhookRequest
+) -> int:
+    """Post an answer to ourselves if it says anything new, and set when to ask again. 1 when it did."""
+    new, scans = False, []
+    try:
+        scans = [fact for fact in adapter.parse(answer) if isinstance(fact, ShipmentScanned)]
+    except NotUnderstood:
+        new = True  # posted all the same, and shown as such
+    with house.db.lane(store_id) as session:
+        zone = session.get_one(Store, store_id).zone
+        asked = session.scalars(
+            select(Shipment).where(Shipment.tracking_number.in_(numbers)).options(selectinload(Shipment.events))
+        ).all()
+        for shipment in asked:
+            have = {event.key for event in shipment.events}
+            told = {
+                same_scan(scan.occurred_at, scan.status, scan.raw_code)
+                for scan in scans
+                if scan.tracking_number == shipment.tracking_number
+            }
+            new = new or bool(told - have)
+            all_of_it = [(at, status) for at, status, _ in have | told]
+            newest = max((at for at, _ in all_of_it), default=None)
+            met = min((event.seen_at for event in shipment.events), default=session.now())
+            shipment.poll_at = next_poll(place(all_of_it), newest, met, session.now(), zone)
+        account = session.get_one(Connection, connection_id).account
+        row = delivery_row(
+            "couriers",
+            adapter.name,
+            adapter,
+            answer,
+            store_id=store_id,
+            connection_id=connection_id,
+            account=account,
+            source="poll",
+            at=session.now(),
+        )
+    if new:
+        insert_ignoring(house.db, DELIVERIES, [row])
+        house.ring("process", store_id)
+    return int(new)
