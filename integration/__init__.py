@@ -23,6 +23,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     attempts    installations under way
     access      opening a merchant's account with credentials that work now
     customers   Customer, ContactPoint, Consent
+    parcels     what a courier's scans say of where a parcel is
     orders      Order, LineItem, Payment, Shipment, ShipmentEvent, Transition: apply_* -> transitions
     inbox       Conversation, Message: what was said, and the service window
     catalogue   Template, and the wording in six languages
@@ -36,5 +37,6 @@ Read in this order; a module imports only from those above it (tests/test_house.
     unknown     UnknownWord: what vendors said that no table knows, counted
     ingest      WebhookDelivery: receive, process, replay, sweep
     story       an order's whole story, for pages and `flask why`
+    tracking    asking couriers where parcels are, each in its time
     upkeep      chores on a schedule: reconciliation, webhook repair, template sync
 """

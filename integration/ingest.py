@@ -149,6 +149,7 @@ class Mailroom:
         adapter = self._house.registry.find(room, name)
         if adapter is None:
             return Receipt(404, f"There is no {room[:16]} adapter of that name.")
+        name = adapter.name  # the address may call it otherwise
         if token is None and not offers(adapter, AppWide):
             return Receipt(404, "This address needs the token of a connection.")
         try:

@@ -753,7 +753,9 @@ def settle_overdue(house: House, store_id: int) -> None:
                 continue
             if row.proof_until is None:
                 row.proof_until = newest
-            if oldest_unread is not None and oldest_unread <= row.proof_until:
+            if (oldest_unread is not None and oldest_unread <= row.proof_until) or _channel_is_behind(
+                session, row, timedelta(seconds=house.settings.evidence_wait)
+            ):
                 row.leased_until = machine + timedelta(seconds=1)
             elif row.touchpoint is not None and row.touchpoint.critical and row.attempts < MAX_ATTEMPTS:
                 row.state, row.due_at, row.leased_until = "queued", session.now(), None
@@ -762,6 +764,22 @@ def settle_overdue(house: House, store_id: int) -> None:
             else:
                 why = "WhatsApp never said whether it took it"
                 row.settle("failed", session.now(), by="rule", sentence=why, code="outcome_unknown")
+
+
+def _channel_is_behind(session: Session, row: Outbox, wait: timedelta) -> bool:
+    """Is the channel silent about everything that it took after this, too? Then its reports are late, and silence about
+    this one proves nothing yet. Believed for four times the usual wait.
+    """
+    mine = session.scalar(select(Message.id).where(Message.outbox_id == row.id).limit(1))
+    if mine is None or row.attempted_at is None or session.now() > (row.unknown_at or row.attempted_at) + 4 * wait:
+        return False
+    later = session.execute(
+        select(Message.sent_at, Message.delivered_at, Message.failed_at)
+        .where(Message.id > mine, Message.sender == "us", Message.accepted_at > row.attempted_at)
+        .order_by(Message.id)
+        .limit(100)
+    ).all()
+    return bool(later) and not any(moment for report in later for moment in report)
 
 
 def _mail(session: Session) -> tuple[int | None, int]:

@@ -297,6 +297,18 @@ class Tracks(Protocol):
         """
 
 
+@runtime_checkable
+class Pushes(Protocol):
+    """A courier that posts its scans to an address which the merchant gives it."""
+
+    address: str
+    """What stands for it in that address; its name, unless it forbids that."""
+    forbidden: tuple[str, ...]
+    """Letters that it takes nowhere in an address."""
+    push_help: str
+    """Where the merchant enters the address."""
+
+
 # -- channels ------------------------------------------------------------------------------------------------------
 
 
@@ -433,13 +445,19 @@ class Registry:
 
     def __init__(self, adapters: Mapping[str, Mapping[str, Any]]) -> None:
         self._rooms = adapters
+        self._addressed = {
+            (room, adapter.address): adapter
+            for room, named in adapters.items()
+            for adapter in named.values()
+            if offers(adapter, Pushes)
+        }
 
     def get(self, room: str, name: str) -> Any:
         """The adapter, or KeyError."""
         return self._rooms[room][name]
 
     def find(self, room: str, name: str) -> Any | None:
-        return self._rooms.get(room, {}).get(name)
+        return self._rooms.get(room, {}).get(name) or self._addressed.get((room, name))
 
     def room(self, room: str) -> Mapping[str, Any]:
         return self._rooms.get(room, {})

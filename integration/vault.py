@@ -44,9 +44,12 @@ class Vault:
             raise ConfigurationError("Stored credentials cannot be decrypted, so they cannot be rotated.") from None
 
 
-def new_token() -> str:
-    """An unguessable URL-safe token of 43 characters."""
-    return secrets.token_urlsafe(32)
+def new_token(without: Sequence[str] = ()) -> str:
+    """An unguessable URL-safe token of 43 characters, in which these letters stand nowhere."""
+    while True:
+        token = secrets.token_urlsafe(32)
+        if not any(letters in token.casefold() for letters in without):
+            return token
 
 
 def token_hash(token: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from sqlalchemy import select
 
@@ -10,7 +12,7 @@ from integration.events import MessageStatusChanged
 from integration.house import House
 from integration.inbox import Message, conversation_with
 from integration.orders import Order
-from integration.outbox import Outbox, Post, Touchpoint, apply_message_status, put_message
+from integration.outbox import Outbox, Post, Touchpoint, apply_message_status, put_message, settle_overdue
 
 from . import factories
 
@@ -51,6 +53,51 @@ def _told(house: House, session: Session, row: Outbox, status: str, *, attempt: 
 @pytest.fixture
 def store_id(house: House) -> int:
     return factories.store(house)
+
+
+def _doubtful(house: House, store_id: int, *, for_: timedelta = timedelta(0)) -> int:
+    """A question of which the channel never said whether it took it; the wait for proof is over. The id of its row."""
+    with house.db.lane(store_id) as session:
+        row = _sent(session, factories.order(session, contact_point_id=factories.contact(session).id))
+        row.state, row.settled_at = "unknown", None
+        row.attempted_at = row.unknown_at = session.now() - timedelta(seconds=30) - for_
+        row.leased_until = house.clock.machine() - timedelta(seconds=1)
+        session.scalars(select(Message)).one().vendor_id = None
+        return row.id
+
+
+def _sent_later(house: House, store_id: int, **moments: datetime) -> None:
+    with house.db.lane(store_id) as session:
+        first = session.scalars(select(Message).order_by(Message.id)).first()
+        assert first is not None
+        session.add(
+            Message(
+                store_id=store_id, conversation_id=first.conversation_id, sender="us", kind="text", at=session.now(),
+                seen_at=session.now(), accepted_at=session.now(), **moments,
+            )
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("later", "since", "becomes"),
+    [
+        ("nothing", timedelta(0), "queued"),
+        ("silence", timedelta(0), "unknown"),
+        ("silence", timedelta(hours=1), "queued"),
+        ("a report", timedelta(0), "queued"),
+    ],
+)
+def test_silence_counts_only_while_the_channel_speaks_of_what_it_took_later(
+    house: House, store_id: int, later: str, since: timedelta, becomes: str
+) -> None:
+    row_id = _doubtful(house, store_id, for_=since)
+    if later != "nothing":
+        _sent_later(house, store_id)
+    if later == "a report":
+        _sent_later(house, store_id, sent_at=house.clock.now())
+    settle_overdue(house, store_id)
+    with house.db.read(store_id) as session:
+        assert session.get_one(Outbox, row_id).state == becomes
 
 
 @pytest.mark.parametrize("code", ["131000", "131047", "132015"])

@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import select
 
 from integration.orders import Order
 from integration.outbox import Outbox
+from sandbox.couriers import KEY, PASSWORD
 
 from .conftest import build, settings_for
 from .world import World
@@ -121,6 +124,7 @@ def test_the_pages_of_a_merchant_fit_and_are_silent(peopled: World, watched: Wat
         orders = session.scalars(select(Order.id).order_by(Order.id)).all()
     for path in (
         "/app/", "/app/orders", "/app/orders?view=awaiting", "/app/orders?q=nobody", "/app/whatsapp", "/app/journeys",
+        "/app/couriers/",
         *(f"/app/journeys?language={code}" for code in ("en", "ur-Latn", "ur", "hi", "es", "pt")),
         *(f"/app/orders/{order}" for order in orders), "/install/woocommerce",
     ):  # fmt: skip
@@ -237,6 +241,41 @@ def test_a_number_is_connected_in_facebooks_window(peopled: World, desk: Watched
 
 
 # -- people ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_courier_is_connected_and_pushes_to_the_address_that_is_shown(peopled: World, watched: Watched) -> None:
+    page, url = watched.page, peopled.app_url
+    _sign_in(page, peopled)
+    page.get_by_role("link", name="Couriers").click()
+    card = page.locator("#leopards")
+    for password, said in (("wrong", "Leopards says: Invalid API Key"), (PASSWORD, "Leopards Courier is connected.")):
+        if not card.get_by_label("API key").is_visible():
+            card.locator("summary").click()
+        card.get_by_label("API key").fill(KEY)
+        card.get_by_label("API password").fill(password)
+        card.get_by_role("button", name="Connect", exact=True).click()
+        expect(card.get_by_text(said)).to_be_visible()
+        _fits(page)
+    address = card.get_by_label("tell us at once").input_value()
+    peopled.control("POST", "/control/couriers", {"courier": "leopards", "push_url": address})
+    peopled.scan("leopards", "KI700000001", "SP", "Shipment Picked")
+    peopled.settle()
+    page.reload()
+    expect(card.get_by_text("last news")).to_be_visible()
+
+    card = page.locator("#shiprocket")
+    card.locator("summary").click()
+    card.get_by_label("API user's e-mail").fill("api@shop.example")
+    card.get_by_label("API user's password").fill(PASSWORD)
+    card.get_by_role("button", name="Connect", exact=True).click()
+    expect(card.get_by_text("Shiprocket is connected.")).to_be_visible()
+    path = urlsplit(card.get_by_label("tell us at once").input_value()).path
+    assert path.startswith("/webhooks/couriers/carrier/")
+    assert not any(letters in path.casefold() for letters in ("shiprocket", "kartrocket", "sr", "kr"))
+    assert httpx.post(f"{url}{path}", json={"awb": "1", "scans": []}, trust_env=False).status_code == 200
+    for courier in ("leopards", "shiprocket"):
+        page.locator(f"#{courier}").get_by_role("button", name="Disconnect").click()
+        expect(page.locator(f"#{courier}").get_by_role("button", name="Disconnect")).to_have_count(0)
 
 
 def test_a_newcomer_places_an_order_sees_the_phone_taps_and_sees_the_order_change(

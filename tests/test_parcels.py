@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from integration.events import UNKNOWN
 from integration.orders import FULFILMENT
 from integration.parcels import REMARKS, STATUSES, Place, place
+from integration.tracking import next_poll
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -79,3 +81,42 @@ def test_of_one_moment_the_most_significant_scan_counts() -> None:
     moment = [(T0, "attempted"), (T0, "returned"), (T0, "in_transit")]
     assert place(moment).status == "returned"
     assert place([(T0, "delivered"), (T0 + timedelta(seconds=59), "out_for_delivery")]).status == "delivered"
+
+
+# -- when to ask again ---------------------------------------------------------------------------------------------
+
+LAHORE = ZoneInfo("Asia/Karachi")
+NOON = datetime(2026, 5, 4, 7, 0, tzinfo=UTC)
+"""Twelve in Lahore."""
+
+
+@pytest.mark.parametrize(
+    ("status", "last", "now", "after"),
+    [
+        ("unknown", 0, NOON, timedelta(hours=12)),
+        ("booked", 0, NOON, timedelta(hours=12)),
+        ("pickup_failed", 0, NOON, timedelta(hours=12)),
+        ("in_transit", 2, NOON, timedelta(hours=3)),
+        ("returning", 2, NOON, timedelta(hours=3)),
+        ("out_for_delivery", 2, NOON, timedelta(minutes=30)),
+        ("attempted", 2, NOON, timedelta(minutes=30)),
+        ("out_for_delivery", 2, NOON + timedelta(hours=10), timedelta(hours=10)),  # ten at night: at eight
+        ("out_for_delivery", 2, NOON - timedelta(hours=7), timedelta(hours=3)),  # five in the morning
+        ("delivered", 2, NOON, timedelta(hours=24)),
+        ("delivered", 73, NOON, None),
+        ("returned", 73, NOON, None),
+        ("in_transit", 73, NOON, timedelta(hours=3)),
+        ("in_transit", 46 * 24, NOON, None),
+    ],
+)
+def test_a_parcel_is_asked_after_the_more_often_the_nearer_the_door_is(
+    status: str, last: int, now: datetime, after: timedelta | None
+) -> None:
+    newest = now - timedelta(hours=last)
+    asked = next_poll(Place(status), newest, newest, now, LAHORE)
+    assert asked == (now + after if after is not None else None)
+
+
+def test_a_parcel_that_was_never_scanned_is_given_up_after_45_days() -> None:
+    assert next_poll(Place(), None, NOON - timedelta(days=44), NOON, LAHORE) is not None
+    assert next_poll(Place(), None, NOON - timedelta(days=46), NOON, LAHORE) is None

@@ -24,7 +24,7 @@ from integration.ingest import Mailroom
 from integration.logs import set_up_logs
 from integration.settings import dotenv_path
 
-from . import auth, channels, commands, health, install, journeys, orders, setup
+from . import auth, channels, commands, couriers, health, install, journeys, orders, setup
 from .webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,8 @@ def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     )
     app.extensions["house"] = house
     app.extensions["mailroom"] = mailroom
-    for part in (health, install, setup, channels, orders, journeys):
+    # couriers before channels: /app/<channel> takes any name
+    for part in (health, install, setup, couriers, channels, orders, journeys):
         app.register_blueprint(part.pages)
     app.before_request(_read_body)
     auth.guard(app)

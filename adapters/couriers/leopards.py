@@ -23,7 +23,7 @@ from ..scans import PAKISTAN, REASONS_PK, Meaning, Words
 
 
 class Leopards:
-    """See integration.ports.Adapter, Tracks and Answers."""
+    """See integration.ports.Adapter, Tracks, Pushes and Answers."""
 
     name = "leopards"
     label = "Leopards Courier"
@@ -40,6 +40,9 @@ class Leopards:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("leopards courier", "lcs", "leopard courier", "leopards courier service")
+    address = "leopards"
+    forbidden: tuple[str, ...] = ()
+    push_help = "Ask Leopards for their Push API and give them this address."
     most_at_once = 50
     taken = (202, '[{"status":1,"errors":[]}]')
     """LCS takes nothing but this for a yes."""

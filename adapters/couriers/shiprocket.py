@@ -35,7 +35,7 @@ REASONS: dict[str, str] = {
 
 
 class Shiprocket:
-    """See integration.ports.Adapter, Tracks and RefreshesAccess."""
+    """See integration.ports.Adapter, Tracks, Pushes and RefreshesAccess."""
 
     name = "shiprocket"
     label = "Shiprocket"
@@ -52,6 +52,11 @@ class Shiprocket:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("ship rocket",)
+    address = "carrier"
+    forbidden: tuple[str, ...] = ("shiprocket", "kartrocket", "sr", "kr")
+    push_help = (
+        "Settings > API > Webhooks. Shiprocket refuses addresses with its own name in them, so this one has another."
+    )
     most_at_once = 50
 
     statuses: dict[int, Meaning] = {

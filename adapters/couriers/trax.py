@@ -25,7 +25,7 @@ _PREFIX = re.compile(r"^\s*shipment\s*-\s*", re.IGNORECASE)
 
 
 class Trax:
-    """See integration.ports.Adapter and Tracks."""
+    """See integration.ports.Adapter, Tracks and Pushes."""
 
     name = "trax"
     label = "Trax"
@@ -38,6 +38,9 @@ class Trax:
     ignores: frozenset[str] = frozenset({"payment-status", "initial-charges", "final-charges"})
     keeps = ()
     known_as = ("sonic", "trax logistics", "sonic by trax")
+    address = "trax"
+    forbidden: tuple[str, ...] = ()
+    push_help = "Sonic portal, API settings, webhooks: enter it for status updates."
     most_at_once = 1
 
     statuses: dict[str, Meaning] = {
