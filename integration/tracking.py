@@ -129,6 +129,7 @@ def _recognise(house: House, session: Session) -> None:
             shipment.adapter = found
         else:
             shipment.poll_at = session.now() + timedelta(days=1)  # perhaps its courier is connected by then
+    session.flush()
 
 
 def _plain(word: str) -> str:

@@ -18,7 +18,18 @@ from integration.house import House
 from integration.ingest import WebhookDelivery
 from integration.outbox import Outbox
 from integration.ports import WebhookRequest
-from integration.stores import CHANNEL_CHORES, EVERY, STORE_CHORES, Chore, Connection, Store, hurry, uninstall
+from integration.stores import (
+    CHANNEL_CHORES,
+    COURIER_CHORES,
+    EVERY,
+    STORE_CHORES,
+    Chore,
+    Connection,
+    Store,
+    connect,
+    hurry,
+    uninstall,
+)
 from integration.values import LANGUAGES
 
 from . import factories
@@ -223,6 +234,11 @@ def test_webhooks_are_watched_where_there_are_any_to_watch(world: World, store: 
 def shop(house: House, monkeypatch: pytest.MonkeyPatch) -> int:
     """A store all of whose chores are done, and cost nothing to do."""
     store_id = factories.store(house)
+    with house.db.operator_writing() as session:
+        connect(
+            session, store_id=store_id, room="couriers", adapter="leopards", account="a", credentials={}, state={},
+            vault=house.vault,
+        )  # fmt: skip
     for name in upkeep.CHORES:
         monkeypatch.setitem(upkeep.CHORES, name, lambda *_: "done")
     upkeep.run(house, store_id)
@@ -244,7 +260,7 @@ def _due(house: House, store_id: int, name: str, **values: Any) -> None:
 
 def test_every_chore_is_done_and_comes_due_again_in_its_own_time(house: House, shop: int) -> None:
     chores = _chores(house, shop)
-    assert set(chores) == set(STORE_CHORES) | set(CHANNEL_CHORES) == set(upkeep.CHORES)
+    assert set(chores) == {*STORE_CHORES, *CHANNEL_CHORES, *COURIER_CHORES} == set(upkeep.CHORES)
     for name, chore in chores.items():
         assert chore.last_run_at is not None
         assert chore.due_at - chore.last_run_at == EVERY[name]
