@@ -81,12 +81,20 @@ def body_of(response: httpx.Response) -> Any:
         return None
 
 
-def told(response: httpx.Response, vendor: str) -> WebhookRequest:
-    """An answer that was asked for, as a request for `parse`. Raises ConfigurationError and TransientError."""
+TRACKING_TIMEOUT = 10.0
+"""Seconds for a question about parcels; a run of them must end before its lease."""
+
+
+def told(response: httpx.Response, vendor: str) -> WebhookRequest | None:
+    """An answer that was asked for, as a request for `parse`; None when there is nothing of that kind. Raises
+    ConfigurationError and TransientError.
+    """
     if response.status_code in (401, 403):
         raise ConfigurationError(f"{vendor} does not accept these credentials any more. Please enter them again.")
     if response.status_code == 429:
         raise TransientError(f"{vendor} asks to be called less often", retry_after=retry_after(response))
+    if response.status_code in (400, 404, 422):
+        return None
     if response.status_code >= 400 or body_of(response) is None:
         raise TransientError(f"{vendor} answered with HTTP {response.status_code} and nothing that can be read")
     return WebhookRequest({}, response.content)

@@ -6,14 +6,15 @@ A courier's words are looked up exactly, after normalising case and blanks. Noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from integration import parcels
 from integration.errors import NotUnderstood
-from integration.events import UNKNOWN, ShipmentScanned
+from integration.events import UNKNOWN, Fact, ShipmentScanned
+from integration.values import clean
 
 PAKISTAN, INDIA = ZoneInfo("Asia/Karachi"), ZoneInfo("Asia/Kolkata")
 
@@ -48,9 +49,14 @@ theirs; none of them publishes a list).
 NO_REASON = frozenset({"", "n/a", "na", "none", "null", "-"})
 
 
+def said(value: Any) -> str:
+    """What a field says, as one line of text; nothing when it holds something that is no text or number."""
+    return clean(value, 500) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
 def normal(text: Any) -> str:
     """A phrase as it is looked up."""
-    return " ".join(str(text if text is not None else "").split()).casefold()
+    return said(text).casefold()
 
 
 class Words:
@@ -77,7 +83,7 @@ def moment(stamp: Any, zone: ZoneInfo, *formats: str) -> datetime:
 
     ISO is tried last, with `T` or a blank. One that does name its zone is believed.
     """
-    text = " ".join(str(stamp if stamp is not None else "").split())
+    text = said(stamp)
     for form in formats:
         try:
             return datetime.strptime(text, form).replace(tzinfo=zone).astimezone(UTC)
@@ -90,21 +96,37 @@ def moment(stamp: Any, zone: ZoneInfo, *formats: str) -> datetime:
         raise NotUnderstood(f"a scan whose time cannot be read: {text[:40]!r}") from None
 
 
-def scan(number: Any, meaning: Meaning | None, at: datetime, *, reason: str = "", **said: Any) -> ShipmentScanned:
-    """One scan as a fact. `said` is what the courier said, as text: raw_code, raw_text, location, order_ref."""
+def scan(number: Any, meaning: Meaning | None, at: datetime, *, reason: str = "", **words: Any) -> ShipmentScanned:
+    """One scan as a fact. `words` are the courier's own: raw_code, raw_text, location, order_ref."""
     status, implied = meaning if isinstance(meaning, tuple) else (meaning or UNKNOWN, "")
     return ShipmentScanned(
         tracking_number=tracking_number(number),
         status=status,
         reason=reason or implied,
         occurred_at=at,
-        **{name: " ".join(str(value).split()) if value is not None else "" for name, value in said.items()},
+        **{name: said(value) for name, value in words.items()},
     )
+
+
+def each(rows: Iterable[tuple[Callable[..., Fact], tuple[Any, ...]]]) -> list[Fact]:
+    """The facts of many rows, each read by itself: one that cannot be read must not cost the others theirs. Raises
+    NotUnderstood with the facts of those that could.
+    """
+    facts: list[Fact] = []
+    faults: list[str] = []
+    for read, arguments in rows:
+        try:
+            facts.append(read(*arguments))
+        except NotUnderstood as fault:
+            faults.append(str(fault))
+    if faults:
+        raise NotUnderstood(f"{len(faults)} of {len(faults) + len(facts)} scans: {faults[0]}", facts=facts)
+    return facts
 
 
 def tracking_number(raw: Any) -> str:
     """A parcel's number, sent as text or as a number. Raises NotUnderstood where there is none."""
-    number = parcels.tracking_number(str(raw)) if isinstance(raw, str | int) and not isinstance(raw, bool) else ""
+    number = parcels.tracking_number(said(raw)) if isinstance(raw, str | int) else ""
     if not number:
         raise NotUnderstood("a scan without a tracking number")
     return number

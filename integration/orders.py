@@ -242,7 +242,9 @@ class Shipment(Tenant, Base):
 
     @property
     def place(self) -> Place:
-        return place((event.occurred_at, event.status) for event in self.events)
+        """What the store says, and the courier of the parcel that it is now: a number may have been corrected."""
+        mine = ("", self.tracking_number)
+        return place((event.occurred_at, event.status) for event in self.events if event.tracking_number in mine)
 
     @property
     def status(self) -> str:
@@ -615,7 +617,7 @@ def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = N
     made: list[Transition] = []
     for shipment in parcels:
         order = shipment.order
-        _note_scan(session, shipment, status=fact.status, occurred_at=fact.occurred_at, **words)
+        _note_scan(session, shipment, fact.status, fact.occurred_at, words, fact.tracking_number)
         moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
         if (status := fulfilment_of(order.shipments)) is not None:
             moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
@@ -813,16 +815,12 @@ def _note_parcel(book: Book, order: Order, parcel: ParcelSeen) -> None:
         session.append(shipment, order_id=order)
     shipment.courier = parcel.courier[:100] or shipment.courier
     if number and number != shipment.tracking_number:
-        shipment.tracking_number, shipment.poll_at = number, session.now()
+        shipment.tracking_number, shipment.adapter, shipment.poll_at = number, "", session.now()
         book.numbered(number)
         _take_up(book, shipment)
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
     _note_scan(
-        session,
-        shipment,
-        status=parcel.status,
-        occurred_at=parcel.occurred_at or order.changed_at,
-        raw_code=parcel.raw_status,
+        session, shipment, parcel.status, parcel.occurred_at or order.changed_at, {"raw_code": parcel.raw_status}
     )
 
 
@@ -837,12 +835,16 @@ def _keep_for_later(book: Book, fact: ShipmentScanned, words: dict[str, str]) ->
 
 
 def _take_up(book: Book, shipment: Shipment) -> None:
-    """Give a shipment that just got its number the scans that came before."""
+    """Give a shipment that just got its number the scans that came before, and those that another order's shipment
+    under this number has.
+    """
     session = book.session
     if shipment.tracking_number in book.early:
         session.flush()
     early = session.scalars(_without_shipment(shipment.tracking_number)).all()
-    if not early:
+    same_number = session.scalars(select(Shipment).where(Shipment.tracking_number == shipment.tracking_number))
+    others = [other for other in same_number if other is not shipment]
+    if not early and not others:
         return
     session.flush()  # the shipment may be of this very batch
     have = {event.key for event in shipment.events}
@@ -852,6 +854,9 @@ def _take_up(book: Book, shipment: Shipment) -> None:
         else:
             event.shipment_id = shipment.id
             shipment.events.append(event)
+    for event in [event for other in others for event in other.events if event.tracking_number]:
+        words = {name: getattr(event, name) for name in ("reason", "raw_code", "raw_text", "location")}
+        _note_scan(session, shipment, event.status, event.occurred_at, words, shipment.tracking_number)
 
 
 def forget_early_scans(session: Session) -> None:
@@ -864,11 +869,14 @@ def _without_shipment(number: str) -> Select[ShipmentEvent]:
     return select(ShipmentEvent).where(ShipmentEvent.shipment_id.is_(None), ShipmentEvent.tracking_number == number)
 
 
-def _note_scan(session: Session, shipment: Shipment, *, status: str, occurred_at: datetime, **words: str) -> None:
-    key = same_scan(occurred_at, status, words.get("raw_code", ""))
-    if any(event.key == key for event in shipment.events):
+def _note_scan(
+    session: Session, shipment: Shipment, status: str, at: datetime, words: dict[str, str], number: str = ""
+) -> None:
+    """`number` is the parcel's where its courier says so, empty where the store does."""
+    key = same_scan(at, status, words["raw_code"])
+    if any(event.key == key and event.tracking_number in ("", number) for event in shipment.events):
         return
-    event = _scan(session, status, occurred_at, words)
+    event = _scan(session, status, at, words, tracking_number=number)
     shipment.events.append(event)
     session.append(event, shipment_id=shipment)
 

@@ -120,7 +120,7 @@ def same_scan(at: datetime, status: str, raw_code: str) -> tuple[datetime, str, 
 
 def tracking_number(raw: str) -> str:
     """A parcel's number as it is compared: people and stores type it with blanks and in small letters."""
-    return "".join(raw.split()).upper()[:64]
+    return "".join(letter for letter in raw if letter.isprintable() and not letter.isspace()).upper()[:64]
 
 
 def _rank(word: str) -> int:

@@ -291,9 +291,10 @@ class Tracks(Protocol):
     most_at_once: int
     """Parcels that one call may ask for."""
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         """What it says of these parcels, as a request that `parse` reads: one path for push and pull. A parcel it does
-        not know (yet) is left out. Raises ConfigurationError when the credentials are not accepted, TransientError.
+        not know (yet) is left out; None when it knows none. Raises TransientError, and ConfigurationError when the
+        credentials are not accepted.
         """
 
 

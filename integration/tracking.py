@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import selectinload
 
 from .access import open_account
 from .db import Session
-from .errors import NotUnderstood
-from .events import ShipmentScanned
+from .errors import NotUnderstood, TransientError
+from .events import Fact, ShipmentScanned
 from .groupcommit import insert_ignoring
 from .house import House
 from .ingest import DELIVERIES, delivery_row
@@ -35,7 +35,11 @@ PER_SECOND = 2.0
 CALLS = 20
 """Calls of one run: it stays far inside the chore's lease."""
 
+_FAULTS = 3
+"""Calls of one run that may fail before the courier is taken to be away."""
+
 _CLAIMED = timedelta(minutes=15)
+_REFUSED = timedelta(minutes=20)
 _WORKING_HOURS = range(8, 22)
 _TERMINAL = frozenset({"delivered", "returned", "cancelled"})
 _NEAR = frozenset({"out_for_delivery", "attempted"})
@@ -76,12 +80,20 @@ def track(house: House, store_id: int, connection_id: int) -> str:
     if not numbers:
         return "no parcel is due"
     account = open_account(house, store_id, connection_id)
-    news = 0
+    news, faults = 0, []
     for first in range(0, len(numbers), adapter.most_at_once):
         if first:
             time.sleep(1 / PER_SECOND)
         some = numbers[first : first + adapter.most_at_once]
-        news += _hear(house, store_id, connection_id, adapter, some, adapter.track(account, some))
+        try:
+            news += _hear(house, store_id, connection_id, adapter, some, adapter.track(account, some))
+        except TransientError as fault:  # perhaps of these parcels alone: the others must not wait behind them
+            faults.append(fault)
+            _put_off(house, store_id, some)
+            if fault.retry_after or len(faults) >= _FAULTS:
+                raise
+    if faults:
+        raise faults[0]
     with house.db.lane(store_id) as session:
         connection = session.get_one(Connection, connection_id)
         if connection.health == "broken":
@@ -110,14 +122,14 @@ def _recognise(house: House, session: Session) -> None:
     """Whose parcels are those whose courier nobody looked up yet? Of this store's couriers, the one that the order's
     store named; when it named none and the merchant works with one courier only, that one. Else they are not followed.
     """
+    living = select(Connection.adapter).where(Connection.room == "couriers", Connection.removed_at.is_(None))
+    couriers = list(dict.fromkeys(session.scalars(living)))
     nameless = session.scalars(
-        select(Shipment).where(Shipment.poll_at <= session.now(), Shipment.adapter == "").limit(500)
+        select(Shipment).where(Shipment.poll_at <= session.now(), Shipment.adapter.not_in(couriers)).limit(500)
     ).all()
     if not nameless:
         return
-    living = select(Connection.adapter).where(Connection.room == "couriers", Connection.removed_at.is_(None))
     called: dict[str, str] = {}
-    couriers = list(dict.fromkeys(session.scalars(living)))
     for courier in couriers:
         adapter = house.registry.find("couriers", courier)
         if isinstance(adapter, Tracks):
@@ -137,21 +149,25 @@ def _plain(word: str) -> str:
 
 
 def _hear(
-    house: House, store_id: int, connection_id: int, adapter: Any, numbers: Sequence[str], answer: WebhookRequest
+    house: House, store_id: int, connection_id: int, adapter: Any, numbers: Sequence[str], answer: WebhookRequest | None
 ) -> int:
     """Post an answer to ourselves if it says anything new, and set when to ask again. 1 when it did."""
-    new, scans = False, []
+    new = False
+    facts: Sequence[Fact] = ()
     try:
-        scans = [fact for fact in adapter.parse(answer) if isinstance(fact, ShipmentScanned)]
-    except NotUnderstood:
-        new = True  # posted all the same, and shown as such
-    with house.db.lane(store_id) as session:
+        facts = adapter.parse(answer) if answer is not None else ()
+    except NotUnderstood as fault:
+        new, facts = True, fault.facts  # posted all the same, and shown as such
+    scans = [fact for fact in facts if isinstance(fact, ShipmentScanned)]
+    plans: dict[int, datetime | None] = {}
+    with house.db.read(store_id) as session:
         zone = session.get_one(Store, store_id).zone
-        asked = session.scalars(
+        account = session.get_one(Connection, connection_id).account
+        for shipment in session.scalars(
             select(Shipment).where(Shipment.tracking_number.in_(numbers)).options(selectinload(Shipment.events))
-        ).all()
-        for shipment in asked:
-            have = {event.key for event in shipment.events}
+        ):
+            mine = [event for event in shipment.events if event.tracking_number in ("", shipment.tracking_number)]
+            have = {event.key for event in mine}
             told = {
                 same_scan(scan.occurred_at, scan.status, scan.raw_code)
                 for scan in scans
@@ -161,8 +177,8 @@ def _hear(
             all_of_it = [(at, status) for at, status, _ in have | told]
             newest = max((at for at, _ in all_of_it), default=None)
             met = min((event.seen_at for event in shipment.events), default=session.now())
-            shipment.poll_at = next_poll(place(all_of_it), newest, met, session.now(), zone)
-        account = session.get_one(Connection, connection_id).account
+            plans[shipment.id] = next_poll(place(all_of_it), newest, met, session.now(), zone)
+    if new and answer is not None:  # before it is noted that they were asked about: nothing is lost in between
         row = delivery_row(
             "couriers",
             adapter.name,
@@ -172,9 +188,16 @@ def _hear(
             connection_id=connection_id,
             account=account,
             source="poll",
-            at=session.now(),
+            at=house.clock.now(),
         )
-    if new:
         insert_ignoring(house.db, DELIVERIES, [row])
         house.ring("process", store_id)
+    with house.db.lane(store_id) as session:
+        session.amend(Shipment, [{"id": number, "poll_at": at} for number, at in plans.items()])
     return int(new)
+
+
+def _put_off(house: House, store_id: int, numbers: Sequence[str]) -> None:
+    with house.db.lane(store_id) as session:
+        refused = update(Shipment).where(Shipment.tracking_number.in_(numbers), Shipment.poll_at.is_not(None))
+        session.execute(refused.values(poll_at=session.now() + _REFUSED).execution_options(synchronize_session=False))

@@ -509,6 +509,29 @@ def test_two_orders_sent_in_one_parcel_both_follow_it(house: House) -> None:
     assert made.count(("fulfilment", "booked", "out_for_delivery")) == 2
 
 
+def test_an_order_that_joins_a_parcel_on_its_way_learns_where_it_is(house: House) -> None:
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0, external_id="17", parcels=(_parcel("CN1"),)))
+    _apply(house, store_id, _scan("CN1", "delivered", 5))
+    late = factories.order_fact(T0 + timedelta(hours=6), external_id="18", parcels=(_parcel("CN1"),))
+    assert ("fulfilment", "unfulfilled", "delivered") in _apply(house, store_id, late)
+
+
+def test_a_corrected_number_is_another_parcel(house: House) -> None:
+    """The store had typed the number of somebody else's parcel, which came back long ago."""
+    store_id = factories.store(house)
+    _apply(house, store_id, factories.order_fact(T0, parcels=(_parcel("CN1"),)))
+    _apply(house, store_id, _scan("CN1", "returned", 1))
+    with house.db.lane(store_id) as session:
+        session.scalars(select(Shipment)).one().adapter = "tcs"
+    _apply(house, store_id, factories.order_fact(T0 + timedelta(hours=2), parcels=(_parcel("CN2"),)))
+    _apply(house, store_id, _scan("CN2", "out_for_delivery", 3))
+    with house.db.read(store_id) as session:
+        parcel = session.scalars(select(Shipment)).one()
+        assert (parcel.status, parcel.place.leg, parcel.adapter) == ("out_for_delivery", "forward", "")
+        assert parcel.poll_at is not None
+
+
 def test_an_order_that_the_courier_has_is_not_asked_about_any_more(house: House) -> None:
     store_id = factories.store(house)
     _apply(house, store_id, factories.order_fact(T0))

@@ -257,6 +257,11 @@ def test_a_courier_is_connected_and_pushes_to_the_address_that_is_shown(peopled:
         expect(card.get_by_text(said)).to_be_visible()
         _fits(page)
     address = card.get_by_label("tell us at once").input_value()
+    card.locator("summary").click()  # a new password: the courier keeps the address it has
+    card.get_by_label("API key").fill(KEY)
+    card.get_by_label("API password").fill(PASSWORD)
+    card.get_by_role("button", name="Connect", exact=True).click()
+    expect(card.get_by_label("tell us at once")).to_have_value(address)
     peopled.control("POST", "/control/couriers", {"courier": "leopards", "push_url": address})
     peopled.scan("leopards", "KI700000001", "SP", "Shipment Picked")
     peopled.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,10 @@ def connect_courier(name: str) -> Any:
     here, adapter = house(), _adapter(name)
     given = {field.name: request.form.get(field.name, "").strip()[:1000] for field in adapter.credentials}
     missing = [field.label for field in adapter.credentials if not given[field.name] and not field.optional]
+    before = _known(name)
+    for field in adapter.credentials:  # a secret is not shown again, so leaving it out does not take it back
+        if field.optional and not given[field.name]:
+            given[field.name] = before.get(field.name, "")
     account, state = Account(f"{name}/{merchant().store_id}", given), {}
     try:
         if missing:
@@ -53,7 +58,9 @@ def connect_courier(name: str) -> Any:
             adapter.track(account, ["0"])
     except (ConfigurationError, PermanentError, TransientError, OutcomeUnknown) as fault:
         return _show(422, at=name, fault=str(fault))
-    token = new_token(adapter.forbidden) if offers(adapter, Pushes) else ""
+    token = before.get("address_token", "")  # the courier has it already
+    if not token and offers(adapter, Pushes):
+        token = new_token(adapter.forbidden)
     with here.db.operator_writing() as session:
         connect(
             session,
@@ -68,6 +75,14 @@ def connect_courier(name: str) -> Any:
         )
     here.ring("chores", merchant().store_id)
     return redirect(link("couriers.show", done=name) + f"#{name}", 303)
+
+
+def _known(name: str) -> Mapping[str, str]:
+    """What is stored of this store's account at a courier."""
+    with house().db.read(merchant().store_id) as session:
+        living = (Connection.room == "couriers", Connection.adapter == name, Connection.removed_at.is_(None))
+        connection = session.scalars(select(Connection).where(*living)).first()
+        return connection.opened(house().vault).credentials if connection is not None else {}
 
 
 @pages.post("/<name>/disconnect")

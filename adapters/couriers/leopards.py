@@ -8,7 +8,7 @@ so they are read by their letters alone. `Pending` is LCS's word for a failed at
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -81,11 +81,14 @@ class Leopards:
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         keys = {name: account.credentials[name] for name in ("api_key", "api_password")}
         asked = {**keys, "track_numbers": ",".join(numbers)}
-        answer = http.told(http.read("POST", f"{self._url}/trackBookedPacket/format/json/", json=asked), self.label)
-        said = orjson.loads(answer.body)
+        answer = http.told(
+            http.read("POST", f"{self._url}/trackBookedPacket/format/json/", json=asked, timeout=http.TRACKING_TIMEOUT),
+            self.label,
+        )
+        said = orjson.loads(answer.body) if answer is not None else None
         if isinstance(said, dict) and "api" in scans.normal(said.get("error")).split():
             raise ConfigurationError(f"Leopards says: {str(said['error'])[:100]}")
         return answer
@@ -98,27 +101,25 @@ class Leopards:
         if not isinstance(body, dict):
             raise NotUnderstood("neither a push nor a tracking answer")
         if "packet_list" in body:
-            return [fact for packet in scans.records(body["packet_list"]) for fact in self._tracked(packet)]
+            return scans.each(row for packet in scans.records(body["packet_list"]) for row in self._rows(packet))
         if "data" not in body:
             raise NotUnderstood("neither a push nor a tracking answer")
-        return [self._pushed(item) for item in scans.records(body["data"])]
+        return scans.each((self._pushed, (item,)) for item in scans.records(body["data"]))
 
     def _pushed(self, item: dict[str, Any]) -> ShipmentScanned:
         return self._scan(item.get("cn_number"), item.get("status"), item.get("reason"), item.get("activity_date"))
 
-    def _tracked(self, packet: dict[str, Any]) -> list[Fact]:
+    def _rows(self, packet: dict[str, Any]) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         packet = _by_letters(packet)
-        found: list[Fact] = []
         for raw in scans.records(packet.get("trackingdetail")):
-            row = _by_letters(raw)
-            stamp = row.get("activitydatetime") or f"{row.get('activitydate', '')} {row.get('activitytime', '')}"
-            status = row.get("status") or row.get("staus")
-            found.append(
-                self._scan(
-                    packet.get("tracknumber"), status, row.get("reason"), stamp, packet.get("bookedpacketorderid")
-                )
-            )
-        return found
+            yield self._tracked, (packet, _by_letters(raw))
+
+    def _tracked(self, packet: dict[str, Any], row: dict[str, Any]) -> ShipmentScanned:
+        stamp = row.get("activitydatetime") or f"{row.get('activitydate', '')} {row.get('activitytime', '')}"
+        status = row.get("status") or row.get("staus")
+        return self._scan(
+            packet.get("tracknumber"), status, row.get("reason"), stamp, packet.get("bookedpacketorderid")
+        )
 
     def _scan(self, number: Any, status: Any, reason: Any, stamp: Any, order: Any = "") -> ShipmentScanned:
         meaning = self._words.find(status)

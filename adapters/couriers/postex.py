@@ -59,11 +59,12 @@ class PostEx:
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         response = http.read(
             "GET",
             f"{self._url}/v1/track-bulk-order",
             query={"TrackingNumbers": ",".join(numbers)},
+            timeout=http.TRACKING_TIMEOUT,
             headers={"token": account.credentials["token"]},
         )
         return http.told(response, self.label)
@@ -75,20 +76,20 @@ class PostEx:
             raise NotUnderstood("this is not JSON") from None
         if not isinstance(body, dict) or "dist" not in body:
             raise NotUnderstood("no tracking answer")
-        found: list[Fact] = []
+        rows: list[tuple[Any, tuple[Any, ...]]] = []
         for parcel in scans.records(body["dist"]):
             answer = parcel.get("trackingResponse", parcel)
             if not isinstance(answer, dict):
                 continue  # a number that PostEx does not know, or not yet
             number = answer.get("trackingNumber") or parcel.get("trackingNumber")
             for row in scans.records(answer.get("transactionStatusHistory")):
-                found.append(self._scan(number, row, answer.get("orderRefNumber")))
-        return found
+                rows.append((self._scan, (number, row, answer.get("orderRefNumber"))))
+        return scans.each(rows)
 
     def _scan(self, number: Any, row: dict[str, Any], order: Any) -> Fact:
         code, said = row.get("transactionStatusMessageCode"), row.get("transactionStatusMessage")
         meaning = self._words.find(code, said)
-        _, _, why = str(said if said is not None else "").partition(":")
+        _, _, why = scans.said(said).partition(":")
         return scans.scan(
             number,
             meaning,

@@ -124,9 +124,15 @@ class Shiprocket:
             raise TransientError(f"Shiprocket answered the sign-in with HTTP {response.status_code}")
         return Grant({**account.credentials, "token": token}, {"token_at": self._clock.now().isoformat()})
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         headers = {"Authorization": f"Bearer {account.credentials['token']}"}
-        response = http.read("POST", f"{self._url}/courier/track/awbs", json={"awbs": list(numbers)}, headers=headers)
+        response = http.read(
+            "POST",
+            f"{self._url}/courier/track/awbs",
+            json={"awbs": list(numbers)},
+            headers=headers,
+            timeout=http.TRACKING_TIMEOUT,
+        )
         return http.told(response, self.label)
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
@@ -134,35 +140,38 @@ class Shiprocket:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
             raise NotUnderstood("this is not JSON") from None
-        found: list[Fact] = []
+        rows: list[tuple[Any, tuple[Any, ...]]] = []
         seen = False
         for part in scans.records(body):
             if "awb" in part or "scans" in part:
                 seen = True
-                found += self._pushed(part)
+                rows += self._pushed(part)
             for tracked in _tracking(part):
                 seen = True
-                found += self._tracked(tracked)
+                rows += self._tracked(tracked)
         if not seen:
             raise NotUnderstood("neither a webhook nor a tracking answer")
-        return found
+        return scans.each(rows)
 
-    def _pushed(self, body: dict[str, Any]) -> list[Fact]:
+    def _pushed(self, body: dict[str, Any]) -> list[tuple[Any, tuple[Any, ...]]]:
         order, back = _our_reference(body.get("order_id")), _is_return(body)
         rows = scans.records(body.get("scans"))
         if rows:
-            return [self._scan(body.get("awb"), row, order, back) for row in rows]
+            return [(self._scan, (body.get("awb"), row, order, back)) for row in rows]
+        return [(self._summary, (body, order, back))]
+
+    def _summary(self, body: dict[str, Any], order: str, back: bool) -> Fact:
         at = scans.moment(body.get("current_timestamp"), INDIA, "%d %m %Y %H:%M:%S")
         said = body.get("shipment_status") or body.get("current_status")
         meaning = self._meaning(body.get("shipment_status_id"), said, back)
-        return [scans.scan(body.get("awb"), meaning, at, raw_code=body.get("shipment_status_id") or said, raw_text=said,
-                           order_ref=order)]  # fmt: skip
+        code = body.get("shipment_status_id") or said
+        return scans.scan(body.get("awb"), meaning, at, raw_code=code, raw_text=said, order_ref=order)
 
-    def _tracked(self, data: dict[str, Any]) -> list[Fact]:
+    def _tracked(self, data: dict[str, Any]) -> list[tuple[Any, tuple[Any, ...]]]:
         parcel = next(iter(scans.records(data.get("shipment_track"))), {})
         back = _is_return(data) or _is_return(parcel)
         rows = scans.records(data.get("shipment_track_activities"))
-        return [self._scan(parcel.get("awb_code"), row, "", back) for row in rows]
+        return [(self._scan, (parcel.get("awb_code"), row, "", back)) for row in rows]
 
     def _scan(self, number: Any, row: dict[str, Any], order: str, back: bool) -> Fact:
         code, label = row.get("sr-status"), row.get("sr-status-label")
@@ -187,7 +196,7 @@ class Shiprocket:
 
     def _reason(self, said: Any) -> str:
         """The reason is the whole text of the scan, or what follows its last dash."""
-        text = str(said if said is not None else "")
+        text = scans.said(said)
         for part in (text, text.rpartition(" - ")[2]):
             if (found := scans.reason_of(part, self._reasons)) not in ("", "other"):
                 return found
@@ -202,7 +211,7 @@ def _tracking(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _our_reference(order_id: Any) -> str:
     """`order_id` is what the channel called the order, an underscore, and Shiprocket's own id."""
-    text = str(order_id if order_id is not None else "")
+    text = scans.said(order_id)
     reference, joint, _ = text.rpartition("_")
     return reference if joint else text
 

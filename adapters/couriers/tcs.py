@@ -8,7 +8,7 @@ Pakistan's. No data is HTTP 200 with "FAIL" and null lists, also during the hour
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -99,22 +99,24 @@ class Tcs:
             "clientsecret": account.credentials.get("client_secret"),
         }
         answer = http.told(http.read("POST", f"{self._url}/auth/api/auth", json=asked), self.label)
-        result = (orjson.loads(answer.body) or {}).get("result") or {}
+        said = orjson.loads(answer.body) if answer is not None else None
+        result = said.get("result") if isinstance(said, dict) else None
         if not isinstance(result, dict) or not isinstance(result.get("accessToken"), str):
             raise ConfigurationError("TCS does not accept this client id and secret. Please check them.")
         try:
-            until = datetime.fromisoformat(str(result.get("expiry"))).astimezone(UTC)
-        except ValueError:
+            until = scans.moment(result.get("expiry"), PAKISTAN)
+        except NotUnderstood:
             until = self._clock.now() + timedelta(days=1)
         return Grant({**account.credentials, "token": result["accessToken"]}, {"token_until": until.isoformat()})
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         """One parcel a call by the new API, a comma list by the classic one."""
         if _is_classic(account):
             response = http.read(
                 "GET",
                 f"{self._classic_url}/track/v1/shipments/detail",
                 query={"consignmentNo": ",".join(numbers)},
+                timeout=http.TRACKING_TIMEOUT,
                 headers={"X-IBM-Client-Id": account.credentials["ibm_client_id"]},
             )
         else:
@@ -122,10 +124,11 @@ class Tcs:
                 "GET",
                 f"{self._url}/tracking/api/Tracking/GetDynamicTrackDetail",
                 query={"consignee": numbers[0]},
+                timeout=http.TRACKING_TIMEOUT,
                 headers={"Authorization": f"Bearer {account.credentials['token']}"},
             )
         answer = http.told(response, self.label)
-        said = orjson.loads(answer.body)
+        said = orjson.loads(answer.body) if answer is not None else None
         if isinstance(said, dict) and {str(said.get("code")), str(said.get("status"))} & {"401", "UnAuthorized"}:
             raise ConfigurationError("TCS does not accept these credentials any more. Please enter them again.")
         return answer
@@ -146,7 +149,9 @@ class Tcs:
             parcel = {str(key).casefold(): value for key, value in raw.items()}
             parcels[scans.normal(parcel.get("consignmentno"))] = parcel
         rows = [*scans.records(answer.get("checkpoints")), *scans.records(answer.get("deliveryinfo"))]
-        return [self._scan({str(key).casefold(): value for key, value in row.items()}, parcels) for row in rows]
+        return scans.each(
+            (self._scan, ({str(key).casefold(): value for key, value in row.items()}, parcels)) for row in rows
+        )
 
     def _scan(self, row: dict[str, Any], parcels: dict[str, dict[str, Any]]) -> Fact:
         number = row.get("consignmentno")
@@ -185,7 +190,7 @@ def _placed(meaning: Meaning | None, station: Any, parcel: dict[str, Any]) -> Me
 
 def _before_bracket(text: Any) -> str:
     """TCS adds its own remarks in brackets: "Address Information Needed (House No)"."""
-    return str(text if text is not None else "").partition("(")[0]
+    return scans.said(text).partition("(")[0]
 
 
 ADAPTER = Tcs

@@ -74,15 +74,16 @@ class Trax:
     def delivery_key(self, request: WebhookRequest) -> str:
         return signing.body_hash(request.body)
 
-    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest:
+    def track(self, account: Account, numbers: Sequence[str]) -> WebhookRequest | None:
         response = http.read(
             "GET",
             f"{self._url}/shipment/track",
             query={"tracking_number": numbers[0], "type": "1"},
+            timeout=http.TRACKING_TIMEOUT,
             headers={"Authorization": account.credentials["api_key"]},
         )
         answer = http.told(response, self.label)
-        said = orjson.loads(answer.body)
+        said = orjson.loads(answer.body) if answer is not None else None
         if isinstance(said, dict) and "api key" in scans.normal(said.get("message")):
             raise ConfigurationError(f"Trax says: {str(said['message'])[:100]}")
         return answer
@@ -94,12 +95,13 @@ class Trax:
             raise NotUnderstood("this is not JSON") from None
         if not isinstance(body, dict):
             raise NotUnderstood("neither a push nor a tracking answer")
-        if body.get("type") in self.ignores:
+        if str(body.get("type"))[:40] in self.ignores:
             return []
         details = body.get("details", body if "tracking_history" in body else None)
         if isinstance(details, dict):
             rows = scans.records(details.get("tracking_history"))
-            return [self._scan(details.get("tracking_number"), row, details.get("order_id")) for row in rows]
+            number, order = details.get("tracking_number"), details.get("order_id")
+            return scans.each((self._scan, (number, row, order)) for row in rows)
         if "tracking_number" not in body or not isinstance(body.get("status"), str):
             raise NotUnderstood("neither a push nor a tracking answer")
         return [self._scan(body["tracking_number"], body, body.get("order_id"))]
@@ -112,13 +114,13 @@ class Trax:
             meaning,
             _moment(row),
             reason=scans.reason_of(why, self._reasons) if meaning == "attempted" else "",
-            raw_code=_PREFIX.sub("", str(said if said is not None else "")),
+            raw_code=_PREFIX.sub("", scans.said(said)),
             raw_text=why,
             order_ref=order,
         )
 
     def _meaning(self, said: Any) -> Meaning | None:
-        bare = _PREFIX.sub("", str(said if said is not None else ""))
+        bare = _PREFIX.sub("", scans.said(said))
         found = self._words.find(bare)
         if found is None and scans.normal(bare).startswith("return - "):
             return "return_in_transit"

@@ -36,7 +36,7 @@ def _describe_tables(connection: Connection) -> None:
     ids, which the session scopes, then reads all of a store's rows. ANALYZE of an empty table tells nothing, so the
     figures are stated: rows of the table, then rows per value of the index's columns from the first on.
     """
-    connection.exec_driver_sql("ANALYZE")
+    connection.exec_driver_sql("ANALYZE sqlite_schema")  # looks at no row, and makes the table
     connection.exec_driver_sql("DELETE FROM sqlite_stat1")
     for table in Base.metadata.tables:
         for _, index, unique, _, partial in connection.exec_driver_sql(f"PRAGMA index_list({table})").all():

@@ -93,7 +93,7 @@ def test_a_courier_that_no_longer_takes_our_keys_is_shown_and_one_that_is_away_i
     world.advance("13h")
     world.settle()
     assert world.states(placed)[2] != "out_for_delivery"
-    world.advance("20m")
+    world.advance("25m")
     world.settle()
     assert world.states(placed)[2] == "out_for_delivery"
     world.connect_courier("shopify", "leopards", wrong=True)
@@ -104,3 +104,19 @@ def test_a_courier_that_no_longer_takes_our_keys_is_shown_and_one_that_is_away_i
         assert connection.health == "broken"
         assert "Leopards" in connection.sentence
         assert session.now() - connection.connected_at < timedelta(days=2)
+
+
+def test_a_parcel_that_the_courier_will_not_tell_about_holds_up_no_other(world: World) -> None:
+    world.connect_courier("shopify", "trax")
+    numbers = [f"77{next(NUMBERS)}" for _ in range(3)]
+    placed = [world.place("shopify", "prepaid") for _ in numbers]
+    for order, number in zip(placed, numbers, strict=True):
+        world.hand(order, "fulfil", company="Trax", tracking_number=number)
+        world.scan("trax", number, "", "Rider Picked")
+    world.fault("trax.api", "error_500", count=1)
+    world.advance("13h")
+    world.settle()
+    assert sorted(world.states(order)[2] for order in placed) == ["booked", "in_transit", "in_transit"]
+    world.advance("70m")
+    world.settle()
+    assert [world.states(order)[2] for order in placed] == ["in_transit"] * 3

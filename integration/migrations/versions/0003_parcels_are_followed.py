@@ -31,3 +31,4 @@ def upgrade() -> None:
         sqlite_where=sa.text("poll_at IS NOT NULL"),
         postgresql_where=sa.text("poll_at IS NOT NULL"),
     )
+    op.execute("UPDATE shipments SET poll_at = CURRENT_TIMESTAMP WHERE tracking_number <> ''")
