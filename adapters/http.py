@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,17 +85,20 @@ TRACKING_TIMEOUT = 10.0
 """Seconds for a question about parcels; a run of them must end before its lease."""
 
 
-def told(response: httpx.Response, vendor: str) -> WebhookRequest | None:
-    """An answer that was asked for, as a request for `parse`; None when there is nothing of that kind. Raises
-    ConfigurationError and TransientError.
+def told(
+    response: httpx.Response, vendor: str, refused: Callable[[dict[str, Any]], bool] = lambda said: False
+) -> WebhookRequest | None:
+    """An answer that was asked for, as a request for `parse`; None when there is nothing of that kind. `refused` tells
+    a no to our credentials that comes as HTTP 200. Raises ConfigurationError and TransientError.
     """
-    if response.status_code in (401, 403):
-        raise ConfigurationError(f"{vendor} does not accept these credentials any more. Please enter them again.")
+    said = body_of(response)
+    if response.status_code in (401, 403) or (isinstance(said, dict) and refused(said)):
+        raise ConfigurationError(f"{vendor} does not accept these credentials. Please check them and enter them again.")
     if response.status_code == 429:
         raise TransientError(f"{vendor} asks to be called less often", retry_after=retry_after(response))
     if response.status_code in (400, 404, 422):
         return None
-    if response.status_code >= 400 or body_of(response) is None:
+    if response.status_code >= 400 or said is None:
         raise TransientError(f"{vendor} answered with HTTP {response.status_code} and nothing that can be read")
     return WebhookRequest({}, response.content)
 

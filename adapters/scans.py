@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from integration import parcels
 from integration.errors import NotUnderstood
 from integration.events import UNKNOWN, Fact, ShipmentScanned
+from integration.ports import WebhookRequest
 from integration.values import clean
 
 PAKISTAN, INDIA = ZoneInfo("Asia/Karachi"), ZoneInfo("Asia/Kolkata")
@@ -47,6 +50,14 @@ theirs; none of them publishes a list).
 """
 
 NO_REASON = frozenset({"", "n/a", "na", "none", "null", "-"})
+
+
+def body_of(request: WebhookRequest) -> Any:
+    """The JSON of a push or an answer. Raises NotUnderstood."""
+    try:
+        return orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise NotUnderstood("this is not JSON") from None
 
 
 def said(value: Any) -> str:

@@ -248,7 +248,10 @@ def test_a_courier_is_connected_and_pushes_to_the_address_that_is_shown(peopled:
     _sign_in(page, peopled)
     page.get_by_role("link", name="Couriers").click()
     card = page.locator("#leopards")
-    for password, said in (("wrong", "Leopards says: Invalid API Key"), (PASSWORD, "Leopards Courier is connected.")):
+    for password, said in (
+        ("wrong", "Leopards Courier does not accept these credentials"),
+        (PASSWORD, "Leopards Courier is connected."),
+    ):
         if not card.get_by_label("API key").is_visible():
             card.locator("summary").click()
         card.get_by_label("API key").fill(KEY)

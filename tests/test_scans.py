@@ -10,21 +10,23 @@ from integration.errors import NotUnderstood
 from integration.events import ShipmentScanned
 from integration.ports import WebhookRequest
 
-from .contract.recorded import build, recordings
+from .contract.recorded import adapters, build, recordings
 
-STAMPS = {
-    "leopards": ("push__every-code", "2025-11-10 09:00:00"),
-    "tcs": ("tracking__arrived-and-returned", "Tuesday November 11, 2025"),
-    "postex": ("bulk__two-parcels", "2025-11-10 14:00:00"),
-    "trax": ("tracking__every-status", ""),
-    "shiprocket": ("webhook__every-status", "2025-11-10 09:00:00"),
-}
+COURIERS = [name for room, name in adapters() if room == "couriers"]
 
 
-@pytest.mark.parametrize("name", ["leopards", "postex", "shiprocket"])
-def test_one_scan_that_cannot_be_read_costs_the_others_nothing(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "variant", "stamp"),
+    [
+        ("leopards", "push__every-code", "2025-11-10 09:00:00"),
+        ("leopards", "tracking__every-phrase", "2025-11-10 09:00:00"),
+        ("tcs", "classic__detail", "20251112 13:20"),
+        ("postex", "bulk__two-parcels", "2025-11-10 14:00:00"),
+        ("shiprocket", "webhook__every-status", "2025-11-10 09:00:00"),
+    ],
+)
+def test_one_scan_that_cannot_be_read_costs_the_others_nothing(name: str, variant: str, stamp: str) -> None:
     adapter, _ = build("couriers", name)
-    variant, stamp = STAMPS[name]
     [recorded] = [one for one in recordings("couriers", name) if one.name == variant]
     body = recorded.request.body.decode()
     whole = adapter.parse(recorded.request)
@@ -44,7 +46,7 @@ def test_a_number_is_what_can_be_printed_of_it(number: str) -> None:
     assert "\x00" not in fact.raw_text + fact.raw_code
 
 
-@pytest.mark.parametrize("name", STAMPS)
+@pytest.mark.parametrize("name", COURIERS)
 @pytest.mark.parametrize("odd", [[], {}, None, 1.5, True, [[[]]], {"a": []}], ids=repr)
 def test_a_field_of_another_kind_is_never_a_crash(name: str, odd: object) -> None:
     adapter, _ = build("couriers", name)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from integration.errors import InvalidSignature, NotUnderstood
 from integration.events import Fact
 from integration.ports import Account, AdapterConfig, Field, WebhookRequest
@@ -70,10 +68,7 @@ class PostEx:
         return http.told(response, self.label)
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
-        try:
-            body = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            raise NotUnderstood("this is not JSON") from None
+        body = scans.body_of(request)
         if not isinstance(body, dict) or "dist" not in body:
             raise NotUnderstood("no tracking answer")
         rows: list[tuple[Any, tuple[Any, ...]]] = []

@@ -127,17 +127,14 @@ class Tcs:
                 timeout=http.TRACKING_TIMEOUT,
                 headers={"Authorization": f"Bearer {account.credentials['token']}"},
             )
-        answer = http.told(response, self.label)
-        said = orjson.loads(answer.body) if answer is not None else None
-        if isinstance(said, dict) and {str(said.get("code")), str(said.get("status"))} & {"401", "UnAuthorized"}:
-            raise ConfigurationError("TCS does not accept these credentials any more. Please enter them again.")
-        return answer
+        return http.told(
+            response,
+            self.label,
+            lambda said: bool({str(said.get("code")), str(said.get("status"))} & {"401", "UnAuthorized"}),
+        )
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
-        try:
-            body = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            raise NotUnderstood("this is not JSON") from None
+        body = scans.body_of(request)
         if not isinstance(body, dict):
             raise NotUnderstood("no tracking answer")
         inner = body.get("TrackDetailReply", body)

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
-from integration.errors import ConfigurationError, NotUnderstood
+from integration.errors import NotUnderstood
 from integration.events import Fact
 from integration.ports import Account, AdapterConfig, Field, WebhookRequest
 from integration.settings import Setting, url
@@ -82,17 +80,10 @@ class Trax:
             timeout=http.TRACKING_TIMEOUT,
             headers={"Authorization": account.credentials["api_key"]},
         )
-        answer = http.told(response, self.label)
-        said = orjson.loads(answer.body) if answer is not None else None
-        if isinstance(said, dict) and "api key" in scans.normal(said.get("message")):
-            raise ConfigurationError(f"Trax says: {str(said['message'])[:100]}")
-        return answer
+        return http.told(response, self.label, lambda said: "api key" in scans.normal(said.get("message")))
 
     def parse(self, request: WebhookRequest) -> list[Fact]:
-        try:
-            body = orjson.loads(request.body)
-        except orjson.JSONDecodeError:
-            raise NotUnderstood("this is not JSON") from None
+        body = scans.body_of(request)
         if not isinstance(body, dict):
             raise NotUnderstood("neither a push nor a tracking answer")
         if str(body.get("type"))[:40] in self.ignores:
