@@ -38,8 +38,6 @@ class Customer(Tenant, Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     redacted_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
-    contact_points: Mapped[list[ContactPoint]] = relationship(viewonly=True)
-
 
 class ContactPoint(Tenant, Base):
     """Where a customer can be reached on the messenger."""

@@ -241,10 +241,13 @@ class Shipment(Tenant, Base):
     events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
 
     @property
-    def place(self) -> Place:
+    def scans(self) -> list[ShipmentEvent]:
         """What the store says, and the courier of the parcel that it is now: a number may have been corrected."""
-        mine = ("", self.tracking_number)
-        return place((event.occurred_at, event.status) for event in self.events if event.tracking_number in mine)
+        return [event for event in self.events if event.tracking_number in ("", self.tracking_number)]
+
+    @property
+    def place(self) -> Place:
+        return place((event.occurred_at, event.status) for event in self.scans)
 
     @property
     def status(self) -> str:
@@ -874,7 +877,7 @@ def _note_scan(
 ) -> None:
     """`number` is the parcel's where its courier says so, empty where the store does."""
     key = same_scan(at, status, words["raw_code"])
-    if any(event.key == key and event.tracking_number in ("", number) for event in shipment.events):
+    if any(event.key == key for event in shipment.scans):
         return
     event = _scan(session, status, at, words, tracking_number=number)
     shipment.events.append(event)

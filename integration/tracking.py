@@ -166,8 +166,7 @@ def _hear(
         for shipment in session.scalars(
             select(Shipment).where(Shipment.tracking_number.in_(numbers)).options(selectinload(Shipment.events))
         ):
-            mine = [event for event in shipment.events if event.tracking_number in ("", shipment.tracking_number)]
-            have = {event.key for event in mine}
+            have = {event.key for event in shipment.scans}
             told = {
                 same_scan(scan.occurred_at, scan.status, scan.raw_code)
                 for scan in scans
@@ -176,7 +175,7 @@ def _hear(
             new = new or bool(told - have)
             all_of_it = [(at, status) for at, status, _ in have | told]
             newest = max((at for at, _ in all_of_it), default=None)
-            met = min((event.seen_at for event in shipment.events), default=session.now())
+            met = min((event.seen_at for event in shipment.scans), default=session.now())
             plans[shipment.id] = next_poll(place(all_of_it), newest, met, session.now(), zone)
     if new and answer is not None:  # before it is noted that they were asked about: nothing is lost in between
         row = delivery_row(
