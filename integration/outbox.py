@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func, select, text, update
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func, or_, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from .access import live_connection, open_account
@@ -747,15 +747,15 @@ def settle_overdue(house: House, store_id: int) -> None:
             select(Outbox).where(Outbox.leased_until < machine).options(selectinload(Outbox.touchpoint)).limit(500)
         ).all()
         oldest_unread, newest = _mail(session)
+        reports = _Reports(session, rows, timedelta(seconds=house.settings.evidence_wait))
         for row in rows:
             if row.state == "sending":
                 _to_unknown(house, row, "the process that was sending it ended")
                 continue
             if row.proof_until is None:
                 row.proof_until = newest
-            if (oldest_unread is not None and oldest_unread <= row.proof_until) or _channel_is_behind(
-                session, row, timedelta(seconds=house.settings.evidence_wait)
-            ):
+            unread = oldest_unread is not None and oldest_unread <= row.proof_until
+            if unread or reports.are_behind(row):
                 row.leased_until = machine + timedelta(seconds=1)
             elif row.touchpoint is not None and row.touchpoint.critical and row.attempts < MAX_ATTEMPTS:
                 row.state, row.due_at, row.leased_until = "queued", session.now(), None
@@ -766,20 +766,30 @@ def settle_overdue(house: House, store_id: int) -> None:
                 row.settle("failed", session.now(), by="rule", sentence=why, code="outcome_unknown")
 
 
-def _channel_is_behind(session: Session, row: Outbox, wait: timedelta) -> bool:
-    """Is the channel silent about everything that it took after this, too? Then its reports are late, and silence about
-    this one proves nothing yet. Believed for four times the usual wait.
-    """
-    mine = session.scalar(select(Message.id).where(Message.outbox_id == row.id).limit(1))
-    if mine is None or row.attempted_at is None or session.now() > (row.unknown_at or row.attempted_at) + 4 * wait:
-        return False
-    later = session.execute(
-        select(Message.sent_at, Message.delivered_at, Message.failed_at)
-        .where(Message.id > mine, Message.sender == "us", Message.accepted_at > row.attempted_at)
-        .order_by(Message.id)
-        .limit(100)
-    ).all()
-    return bool(later) and not any(moment for report in later for moment in report)
+class _Reports:
+    """How far the channel's reports have come: it may be behind, and then silence about one message proves nothing."""
+
+    def __init__(self, session: Session, rows: Sequence[Outbox], wait: timedelta) -> None:
+        self._now, self._wait = session.now(), wait
+        doubted = select(func.min(Message.id)).where(Message.outbox_id.in_([row.id for row in rows]))
+        oldest = session.scalar(doubted) or 0
+        said = or_(Message.sent_at.is_not(None), Message.delivered_at.is_not(None), Message.failed_at.is_not(None))
+        taken = select(func.max(Message.accepted_at)).where(Message.id > oldest, Message.sender == "us")
+        self._taken: datetime | None = session.scalar(taken) if oldest else None
+        self._told: datetime | None = session.scalar(taken.where(said)) if oldest else None
+        """The newest message that the channel took, and the newest of those that it reported on."""
+
+    def are_behind(self, row: Outbox) -> bool:
+        """Reports overtake each other, so those on what was taken right after this one say little: half the usual wait
+        later is late enough, or the last there is. Believed for four times the wait.
+        """
+        since = row.attempted_at
+        if since is None or self._taken is None or self._taken <= since:
+            return False
+        if self._now > (row.unknown_at or since) + 4 * self._wait:
+            return False
+        told = self._told or since
+        return told < self._taken and told < since + self._wait / 2
 
 
 def _mail(session: Session) -> tuple[int | None, int]:

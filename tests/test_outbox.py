@@ -66,14 +66,14 @@ def _doubtful(house: House, store_id: int, *, for_: timedelta = timedelta(0)) ->
         return row.id
 
 
-def _sent_later(house: House, store_id: int, **moments: datetime) -> None:
+def _sent_later(house: House, store_id: int, *, ago: timedelta = timedelta(0), **moments: datetime) -> None:
     with house.db.lane(store_id) as session:
         first = session.scalars(select(Message).order_by(Message.id)).first()
         assert first is not None
         session.add(
             Message(
                 store_id=store_id, conversation_id=first.conversation_id, sender="us", kind="text", at=session.now(),
-                seen_at=session.now(), accepted_at=session.now(), **moments,
+                seen_at=session.now(), accepted_at=session.now() - ago, **moments,
             )
         )  # fmt: skip
 
@@ -95,6 +95,20 @@ def test_silence_counts_only_while_the_channel_speaks_of_what_it_took_later(
         _sent_later(house, store_id)
     if later == "a report":
         _sent_later(house, store_id, sent_at=house.clock.now())
+    settle_overdue(house, store_id)
+    with house.db.read(store_id) as session:
+        assert session.get_one(Outbox, row_id).state == becomes
+
+
+@pytest.mark.parametrize(("reported", "becomes"), [(10, "unknown"), (89, "unknown"), (91, "queued")])
+def test_a_report_that_overtook_says_little_and_one_of_half_a_wait_later_says_enough(
+    house: House, store_id: int, reported: int, becomes: str
+) -> None:
+    """Seconds after the attempt at which the channel took the newest message it reported on. The wait is 180 s."""
+    assert house.settings.evidence_wait == 180
+    row_id = _doubtful(house, store_id, for_=timedelta(seconds=200))  # 230 s ago
+    _sent_later(house, store_id, ago=timedelta(seconds=230 - reported), sent_at=house.clock.now())
+    _sent_later(house, store_id)
     settle_overdue(house, store_id)
     with house.db.read(store_id) as session:
         assert session.get_one(Outbox, row_id).state == becomes
