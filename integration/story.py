@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from .db import Session
+from .events import UNKNOWN
 from .inbox import Message
 from .journeys import JOURNEYS, Enrollment, due_at
 from .orders import Order, Shipment, Transition
@@ -198,13 +199,17 @@ def _payments(order: Order) -> list[Moment]:
     ]
 
 
+def _scanned(status: str) -> str:
+    return "a word that Dastak does not know yet" if status == UNKNOWN else STATUS_WORDS.get(status, status)
+
+
 def _parcels(session: Session, order: Order) -> list[Moment]:
     rows = session.scalars(select(Shipment).where(Shipment.order_id == order.id))
     return [
         Moment(
             scan.occurred_at,
             "parcel",
-            f"Parcel {s.tracking_number or s.external_id}: {STATUS_WORDS.get(scan.status, scan.status)}",
+            f"Parcel {s.tracking_number or s.external_id}: {_scanned(scan.status)}",
             ", ".join(
                 filter(
                     None,
