@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from .clock import Clock
 from .events import UNKNOWN, Fact
 from .settings import Setting
+from .values import Address, Money
 
 ROOMS = ("stores", "channels", "couriers", "payments")
 
@@ -308,6 +310,131 @@ class Pushes(Protocol):
     """Letters that it takes nowhere in an address."""
     push_help: str
     """Where the merchant enters the address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One line of what is in a parcel. `price` is of one piece."""
+
+    title: str
+    sku: str
+    quantity: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """What a courier is asked to carry, in no courier's words.
+
+    `reference` is ours, unique in the store and never used twice: a booking whose answer was lost is found by it.
+    `city` is the destination in the courier's own spelling, `city_code` its code there where the courier has codes.
+    """
+
+    reference: str
+    name: str
+    phone: str
+    """In E.164."""
+    address: Address
+    city: str
+    city_code: str = ""
+    collect: Money
+    """What the rider is to collect at the door; zero when it is paid."""
+    value: Money
+    weight: Decimal
+    """Kilograms."""
+    pieces: int = 1
+    items: tuple[Piece, ...] = ()
+    note: str = ""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """A parcel that a courier took on. `reference` is the courier's own id of the booking where it wants that back,
+    `carrier` who really carries it where the courier only brokers.
+    """
+
+    tracking_number: str
+    reference: str = ""
+    carrier: str = ""
+    label_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class City:
+    """A city that a courier delivers to. `code` is what a booking names it by, its name where it has no code."""
+
+    name: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a courier holds as proof of a delivery. Empty where it tells nothing."""
+
+    receiver: str = ""
+    relation: str = ""
+    image_url: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What a courier shall do with a parcel it could not deliver. `action` is reattempt or return.
+
+    `on`, `address` and `phone` are what the customer asked for; a courier without a field for one gets it in its note.
+    """
+
+    action: str
+    note: str = ""
+    on: date | None = None
+    address: str = ""
+    phone: str = ""
+
+
+@runtime_checkable
+class Books(Protocol):
+    """A courier whose parcels are booked through its API. Each call raises TransientError when nothing has happened,
+    OutcomeUnknown when something may have, ConfigurationError when the account is refused, and PermanentError, with a
+    sentence for the merchant, when the courier will not.
+    """
+
+    most_labels: int
+    """Labels that one call may ask for."""
+
+    def book(self, account: Account, parcel: Parcel) -> Booked: ...
+
+    def cancel(self, account: Account, booked: Booked) -> None:
+        """Before pickup. One that is cancelled already, or that the courier does not know, is cancelled."""
+
+    def labels(self, account: Account, booked: Sequence[Booked]) -> bytes:
+        """One PDF with the labels of these parcels."""
+
+    def cities(self, account: Account) -> Sequence[City]: ...
+
+
+@runtime_checkable
+class FindsBookings(Protocol):
+    """A courier that can be asked for a booking by our reference, so that one whose answer was lost is not made
+    twice.
+    """
+
+    def find(self, account: Account, reference: str) -> Booked | None: ...
+
+
+@runtime_checkable
+class Advises(Protocol):
+    """A courier that takes advice on a failed delivery by its API."""
+
+    def advise(self, account: Account, booked: Booked, advice: Advice) -> None:
+        """Raises as `Books` does; PermanentError when it no longer takes advice on this parcel."""
+
+
+@runtime_checkable
+class Proves(Protocol):
+    """A courier that shows proof of delivery."""
+
+    def proof(self, account: Account, booked: Booked) -> Proof | None: ...
 
 
 # -- channels ------------------------------------------------------------------------------------------------------
