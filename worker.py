@@ -28,15 +28,15 @@ from redis.retry import Retry
 from rq import Queue, SimpleWorker
 
 from adapters import build_house
-from integration import ingest, journeys, outbox, upkeep
+from integration import couriers, ingest, journeys, outbox, upkeep
 from integration.house import House
 from integration.logs import set_up_logs
 
 log = structlog.get_logger(__name__)
 
-QUEUES = {"process": "in", "advance": "in", "deliver": "out", "write": "slow", "chores": "slow"}
-"""Which queue a door's bell goes to. What waits for shops and their rate limits has one of its own, so that no customer
-waits behind a shop.
+QUEUES = {"process": "in", "advance": "in", "deliver": "out", "write": "slow", "courier": "slow", "chores": "slow"}
+"""Which queue a door's bell goes to. What waits for shops and couriers and their rate limits has one of its own, so
+that no customer waits behind them.
 """
 
 BELL_LIFE = 5
@@ -52,6 +52,7 @@ WORK: dict[str, Callable[[House, int], object]] = {
     "process": ingest.process,
     "advance": journeys.advance,
     "deliver": outbox.deliver,
+    "courier": couriers.instruct,
     "write": outbox.write,
     "chores": upkeep.run,
 }

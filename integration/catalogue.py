@@ -28,6 +28,12 @@ TEMPLATES: dict[str, tuple[int, str]] = {
     "order_confirmation": (1, "utility"),
     "order_cancelled": (1, "utility"),
     "order_cancelled_by_store": (1, "utility"),
+    "dispatched": (1, "utility"),
+    "out_for_delivery": (1, "utility"),
+    "delivery_attempted": (1, "utility"),
+    "ready_for_pickup": (1, "utility"),
+    "delivered": (1, "utility"),
+    "parcel_returning": (1, "utility"),
     "connection_test": (1, "utility"),
 }
 """The starter templates: key to (version of the wording, class we ask for)."""
@@ -35,6 +41,8 @@ TEMPLATES: dict[str, tuple[int, str]] = {
 EXAMPLES = {
     "name": "Ayesha", "order": "#1001", "store": "Lahore Lawn", "items": "2 x Khussa, 1 x Kurta",
     "total": "Rs 9,448", "due": "Rs 9,448", "address": "12 Mall Road, Lahore", "eta": "Expected between 3 and 5 May.",
+    "courier": "TCS", "number": "779412345678", "link": "https://shop.example/t/5hJ2kQ", "reason": "nobody was there",
+    "pay": "Please keep Rs 9,448 ready for the rider.", "expected": "Expected between 3 and 5 May.",
 }  # fmt: skip
 
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
@@ -72,7 +80,11 @@ class Wording:
     language: str
     templates: dict[str, dict[str, Any]]
     replies: dict[str, str]
+    choices: dict[str, str]
+    """What can be tapped under replies."""
     reasons: dict[str, str]
+    parcel_reasons: dict[str, str]
+    places: dict[str, str]
     fallbacks: dict[str, str]
     lists: dict[str, str]
     phrases: dict[str, list[str]]

@@ -19,8 +19,10 @@ from phonenumbers.timezone import time_zones_for_number
 
 from .catalogue import Shelf, Template, languages_to_try, pick
 from .customers import MARKETING, UTILITY, ContactPoint, Standing, standing
+from .events import UNKNOWN
 from .inbox import Conversation
 from .orders import Order, language_for
+from .parcels import Place
 from .stores import Connection, Policy, Store, zone
 
 SKIP_REASONS: dict[str, str] = {
@@ -76,6 +78,8 @@ class Case:
     conversation: Conversation | None
     channel: Connection | None
     templates: Shelf
+    parcel: Place | None = None
+    """Where the parcel is that the message speaks of."""
     sent_today: Mapping[str, int] = field(default_factory=dict)
 
     policy: Policy = field(init=False)
@@ -154,11 +158,17 @@ def relevant(case: Case) -> Look:
     if order.removed_at is not None and not case.asked.answers:
         return skip("not_relevant", "the store threw the order away")
     for axis, allowed in case.asked.relevance.items():
-        state = getattr(order, axis)
-        if state not in allowed:
+        if (state := _state(case, order, axis)) not in allowed:
             return skip("not_relevant", f"{axis} is {state.replace('_', ' ')}")
-    seen = ", ".join(f"{axis} is {getattr(order, axis).replace('_', ' ')}" for axis in case.asked.relevance)
+    seen = ", ".join(f"{axis} is {_state(case, order, axis).replace('_', ' ')}" for axis in case.asked.relevance)
     return passed(seen or "the order stands")
+
+
+def _state(case: Case, order: Order, axis: str) -> str:
+    if axis == "parcel":
+        return case.parcel.status if case.parcel is not None else UNKNOWN
+    state: str = getattr(order, axis)
+    return state
 
 
 def reachable(case: Case) -> Look:

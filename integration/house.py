@@ -14,8 +14,10 @@ from .ports import Registry
 from .settings import Settings
 from .vault import Vault
 
-DOORS = ("process", "advance", "deliver", "write", "chores")
-"""What a bell can ask for: mail came in; time came; messages, store write-backs or upkeep wait to be done."""
+DOORS = ("process", "advance", "deliver", "write", "courier", "chores")
+"""What a bell can ask for: mail came in; time came; messages, store write-backs, instructions to couriers or upkeep
+wait to be done.
+"""
 
 Ring = Callable[[str, int], None]
 

@@ -37,6 +37,8 @@ class Conversation(Tenant, Base):
     """Why a person should look, in a sentence. Empty when nobody has to."""
     needs_person_since: Mapped[datetime | None] = mapped_column(Instant, default=None)
     referral: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    awaits: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
+    """What the next free text answers, where we asked for one: see replies.py."""
 
     contact: Mapped[ContactPoint] = relationship(lazy="joined", cascade="none")
     messages: Mapped[list[Message]] = relationship(back_populates="conversation", lazy="select")

@@ -64,7 +64,7 @@ from .groupcommit import GroupCommit
 from .house import House
 from .inbox import apply_echo, apply_message, apply_person_changed, meet
 from .journeys import Enrollment, Settled, leave_all, react
-from .orders import Book, Transition, apply_order, apply_payment, apply_removed, apply_scan
+from .orders import Book, Change, apply_order, apply_payment, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
 from .ports import Account, Answers, AppWide, Pings, WebhookRequest, offers
 from .replies import hear
@@ -442,9 +442,9 @@ class Work:
             self._settled = Settled(self.session, self.store)
         return self._settled
 
-    def react(self, transitions: list[Transition]) -> None:
-        if transitions:
-            react(self.session, self.desk, self.settled, transitions)
+    def react(self, changes: Sequence[Change]) -> None:
+        if changes:
+            react(self.session, self.desk, self.settled, changes)
 
 
 # -- what each fact does -------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects
 
 
 def _shipment_scanned(work: Work, fact: ShipmentScanned, letter: _Letter, subjects: set[str]) -> None:
-    work.react(apply_scan(work.book, fact, delivery_id=letter.id))
+    work.react(apply_scan(work.book, fact, letter.adapter_name, delivery_id=letter.id))
     parcels = work.book.parcels(fact.tracking_number)
     subjects.update(f"order:{parcel.order.external_id}" for parcel in parcels)
     if not parcels:
@@ -628,6 +628,7 @@ def sweep(house: House) -> Iterator[tuple[str, int]]:
         "advance": select(Enrollment.store_id).where(Enrollment.next_due_at <= now).distinct(),
         "deliver": _queued("message", now),
         "write": _queued("write_back", now),
+        "courier": _queued("courier", now),
         # not DISTINCT: SQLite would then walk every row by store instead of the few in flight by time
         "settle": select(Outbox.store_id).where(Outbox.leased_until < machine),
     }

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -31,7 +34,8 @@ from .customers import (
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
-from .parcels import STATUSES, Place, place, same_scan, tracking_number
+from .parcels import STATUSES, Place, minute, place, same_scan, tracking_number
+from .ports import Booked
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
@@ -222,6 +226,7 @@ class Shipment(Tenant, Base):
     __table_args__ = (
         UniqueConstraint("store_id", "order_id", "external_id", name="one_shipment_per_external_id"),
         Index("shipments_by_number", "store_id", "tracking_number"),
+        Index("shipments_by_token", "token", unique=True),
         Index("shipments_due", "store_id", "poll_at",
               sqlite_where=text("poll_at IS NOT NULL"), postgresql_where=text("poll_at IS NOT NULL")),
     )  # fmt: skip
@@ -236,6 +241,11 @@ class Shipment(Tenant, Base):
     """The courier's adapter, once it is recognised by what the store calls it."""
     poll_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """When to ask the courier about it again."""
+    token: Mapped[str] = mapped_column(String(32), default=lambda: secrets.token_urlsafe(16))
+    """Names it to whoever follows it: in the address of its tracking page. Unguessable."""
+    reference: Mapped[str] = mapped_column(String(64), default="")
+    """The courier's own id of a booking that we made."""
+    label_url: Mapped[str] = mapped_column(String(500), default="")
 
     order: Mapped[Order] = relationship(viewonly=True)
     events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
@@ -252,6 +262,27 @@ class Shipment(Tenant, Base):
     @property
     def status(self) -> str:
         return self.place.status
+
+    @property
+    def reason(self) -> str:
+        """Why the newest attempt failed; the most telling of what several scans of it say. Empty when none says."""
+        said = [event for event in self.scans if event.status == "attempted" and event.reason]
+        said.sort(key=lambda event: (minute(event.occurred_at), event.reason != "other"))
+        return said[-1].reason if said else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelMoved:
+    """A scan moved a parcel, or said once more where it is. Like a transition of its order, but derived, so never kept:
+    `at` is the scan's own time.
+    """
+
+    order: Order
+    shipment: Shipment
+    was: str
+    became: str
+    at: datetime
+    axis: str = "parcel"
 
 
 class ShipmentEvent(Tenant, Base):
@@ -304,6 +335,10 @@ class Transition(Tenant, Base):
     seen_at: Mapped[datetime] = mapped_column(Instant)
 
     order: Mapped[Order] = relationship(viewonly=True)
+
+
+Change = Transition | ParcelMoved
+"""What journeys react to."""
 
 
 def move(
@@ -476,7 +511,7 @@ def find_order(session: Session, reference: str) -> Order | None:
 # -- applying facts ------------------------------------------------------------------------------------------------
 
 
-def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = None) -> list[Transition]:
+def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = None) -> list[Change]:
     """A store described an order. Upserts it from whichever message came first and derives its statuses."""
     session, policy = book.session, book.policy
     if fact.draft:
@@ -528,7 +563,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         _note_payment(session, order, fact, payment, delivery_id)
         moves.to("payment", payment, note=fact.raw_payment)
     for parcel in fact.parcels:
-        _note_parcel(book, order, parcel)
+        _note_parcel(book, order, parcel, moves)
     fulfilment = _fulfilment(order, fact, policy)
     if fulfilment is not None:
         moves.to("fulfilment", fulfilment, note=fact.raw_fulfilment)
@@ -567,7 +602,7 @@ def _is_late(order: Order, fact: OrderChanged) -> bool:
     return fact.occurred_at < order.changed_at
 
 
-def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = None) -> list[Transition]:
+def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = None) -> list[Change]:
     """The store threw an order away. Its journeys end; nobody is told anything, for nothing is known about the
     goods.
     """
@@ -579,7 +614,7 @@ def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = N
     return []
 
 
-def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id: int | None = None) -> list[Transition]:
+def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id: int | None = None) -> list[Change]:
     """A gateway spoke about money. Matched to an order or not understood; a wrong amount or currency moves nothing."""
     order = find_order(book.session, fact.order_ref)
     if order is None:
@@ -608,20 +643,24 @@ def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id:
     return moves.made
 
 
-def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = None) -> list[Transition]:
+def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery_id: int | None = None) -> list[Change]:
     """A courier scanned a parcel. The order's fulfilment follows from all scans of all its parcels. The scan of a
-    parcel that no order has yet is kept until one does.
+    parcel that no order has yet is kept until one does. `courier` is the adapter that said so: whose parcel it is needs
+    no guess any more.
     """
     session = book.session
     words = {name: getattr(fact, name) for name in ("reason", "raw_code", "raw_text", "location")}
     parcels = book.parcels(fact.tracking_number)
     if not parcels:
         _keep_for_later(book, fact, words)
-    made: list[Transition] = []
+    made: list[Change] = []
     for shipment in parcels:
         order = shipment.order
-        _note_scan(session, shipment, fact.status, fact.occurred_at, words, fact.tracking_number)
         moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
+        if courier and not shipment.adapter:
+            shipment.adapter = courier
+        with moves.of(shipment):
+            _note_scan(session, shipment, fact.status, fact.occurred_at, words, fact.tracking_number)
         if (status := fulfilment_of(order.shipments)) is not None:
             moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
         if _sent_unasked(order):
@@ -630,6 +669,35 @@ def apply_scan(book: Book, fact: ShipmentScanned, *, delivery_id: int | None = N
             moves.to("held", "")
         made += moves.made
     return made
+
+
+def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, courier: str, label: str) -> list[Change]:
+    """A courier took on a parcel of an order. `booking_id` is ours, `courier` its adapter, `label` how it is called.
+    Twice is once.
+    """
+    session, now = book.session, book.session.now()
+    external_id = f"{OURS}{booking_id}"
+    if any(shipment.external_id == external_id for shipment in order.shipments):
+        return []
+    moves = _Moves(session, order, "courier", now, None)
+    shipment = add_shipment(
+        session,
+        order,
+        external_id,
+        courier=(booked.carrier or label)[:100],
+        adapter=courier,
+        tracking_number=tracking_number(booked.tracking_number),
+        reference=booked.reference[:64],
+        label_url=booked.label_url[:500],
+        poll_at=now + timedelta(hours=1),
+    )
+    with moves.of(shipment):
+        book.numbered(shipment.tracking_number)
+        _take_up(book, shipment)
+        _note_scan(session, shipment, "booked", now, {"raw_text": f"Booked with {label}"})
+    if (status := fulfilment_of(order.shipments)) is not None:
+        moves.to("fulfilment", status, note=f"booked with {label}")
+    return moves.made
 
 
 def is_cod(gateways: Iterable[str], policy: Policy) -> bool:
@@ -661,7 +729,16 @@ class _Moves:
 
     def __init__(self, session: Session, order: Order, cause: str, at: datetime, delivery_id: int | None) -> None:
         self.session, self.order, self.cause, self.at, self.delivery_id = session, order, cause, at, delivery_id
-        self.made: list[Transition] = []
+        self.made: list[Change] = []
+
+    @contextmanager
+    def of(self, shipment: Shipment) -> Iterator[None]:
+        """Scans that are added within move their parcel, perhaps."""
+        was = shipment.place
+        yield
+        now = shipment.place
+        if now.since is not None and (now.status, now.since) != (was.status, was.since):
+            self.made.append(ParcelMoved(self.order, shipment, was.status, now.status, now.since))
 
     def to(self, axis: str, became: str, note: str = "") -> None:
         made = move(
@@ -807,24 +884,44 @@ def _append_payment(session: Session, order: Order, **values: Any) -> None:
     order.payments.append(payment)
 
 
-def _note_parcel(book: Book, order: Order, parcel: ParcelSeen) -> None:
+def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: _Moves) -> None:
     session, number = book.session, tracking_number(parcel.tracking_number)
-    shipment = next((s for s in order.shipments if s.external_id == parcel.external_id[:64]), None)
+    external_id = parcel.external_id[:64]
+    shipment = next((s for s in order.shipments if s.external_id == external_id), None)
+    if shipment is None:  # one that we booked comes back with the id that the store gave it
+        shipment = next((s for s in order.shipments if ours(s) and number and s.tracking_number == number), None)
+        if shipment is not None:
+            session.flush()
+            shipment.external_id = external_id
     if shipment is None:
-        shipment = Shipment(store_id=order.store_id, external_id=parcel.external_id[:64])
-        set_committed_value(shipment, "order", order)
-        set_committed_value(shipment, "events", [])
-        order.shipments.append(shipment)
-        session.append(shipment, order_id=order)
+        shipment = add_shipment(session, order, external_id)
     shipment.courier = parcel.courier[:100] or shipment.courier
-    if number and number != shipment.tracking_number:
-        shipment.tracking_number, shipment.adapter, shipment.poll_at = number, "", session.now()
-        book.numbered(number)
-        _take_up(book, shipment)
+    with moves.of(shipment):
+        if number and number != shipment.tracking_number:
+            shipment.tracking_number, shipment.adapter, shipment.poll_at = number, "", session.now()
+            book.numbered(number)
+            _take_up(book, shipment)
+        at = parcel.occurred_at or order.changed_at
+        _note_scan(session, shipment, parcel.status, at, {"raw_code": parcel.raw_status})
     shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
-    _note_scan(
-        session, shipment, parcel.status, parcel.occurred_at or order.changed_at, {"raw_code": parcel.raw_status}
-    )
+
+
+def add_shipment(session: Session, order: Order, external_id: str, **known: Any) -> Shipment:
+    """A parcel of an order, with no scan yet."""
+    shipment = Shipment(store_id=order.store_id, external_id=external_id, **known)
+    set_committed_value(shipment, "order", order)
+    set_committed_value(shipment, "events", [])
+    order.shipments.append(shipment)
+    session.append(shipment, order_id=order)
+    return shipment
+
+
+OURS = "dastak:"
+"""How the id of a parcel begins that was booked here and that the store has not named yet."""
+
+
+def ours(shipment: Shipment) -> bool:
+    return shipment.external_id.startswith(OURS)
 
 
 def _keep_for_later(book: Book, fact: ShipmentScanned, words: dict[str, str]) -> None:
@@ -876,7 +973,7 @@ def _note_scan(
     session: Session, shipment: Shipment, status: str, at: datetime, words: dict[str, str], number: str = ""
 ) -> None:
     """`number` is the parcel's where its courier says so, empty where the store does."""
-    key = same_scan(at, status, words["raw_code"])
+    key = same_scan(at, status, words.get("raw_code", ""))
     if any(event.key == key for event in shipment.scans):
         return
     event = _scan(session, status, at, words, tracking_number=number)
@@ -885,6 +982,7 @@ def _note_scan(
 
 
 def _scan(session: Session, status: str, at: datetime, words: dict[str, str], **more: str) -> ShipmentEvent:
+    words = {"raw_code": "", **words}
     limits = {"reason": 40, "raw_code": 64, "raw_text": 300, "location": 120}
     return ShipmentEvent(
         store_id=session.store_id,

@@ -31,9 +31,9 @@ from .events import MessageStatusChanged, OrderChanged
 from .guards import Case, Verdict, may_send
 from .house import House
 from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
-from .orders import Order
-from .ports import Accepted, Account, Failure, Outgoing, StoreChange
-from .rendering import body, choices, order_values, reply_text
+from .orders import Order, Shipment
+from .ports import Accepted, Account, Advice, Failure, Outgoing, StoreChange
+from .rendering import body, choices, days_to_choose, given_values, order_values, parcel_values, reply_text
 from .stores import Connection, Store
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,9 @@ class Touchpoint(Tenant, Base):
     answers: Mapped[bool] = mapped_column(default=False)
     """It answers something the customer just wrote or tapped."""
     relevance: Mapped[dict[str, list[str]]] = mapped_column(Json, default=dict)
+    shipment_id: Mapped[int | None] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"), default=None)
+    given: Mapped[dict[str, str]] = mapped_column(Json, default=dict)
+    """Values of an answer that no record holds: the day that was chosen, the address that was written."""
     because: Mapped[str] = mapped_column(String(200), default="")
     due_at: Mapped[datetime] = mapped_column(Instant)
     stale_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
@@ -89,6 +92,7 @@ class Touchpoint(Tenant, Base):
     # "none": a row added here must not have the session walk the whole order again
     order: Mapped[Order | None] = relationship(cascade="none")
     contact: Mapped[ContactPoint | None] = relationship(cascade="none")
+    shipment: Mapped[Shipment | None] = relationship(cascade="none")
 
     def settle(self, state: str, at: datetime, reason: str = "", sentence: str = "") -> None:
         self.state, self.settled_at = state, at
@@ -112,7 +116,7 @@ class Outbox(Tenant, Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     key: Mapped[str] = mapped_column(String(160))
     kind: Mapped[str] = mapped_column(String(12))
-    """message or write_back."""
+    """message, write_back or courier."""
     touchpoint_id: Mapped[int | None] = mapped_column(
         Id, ForeignKey("touchpoints.id", ondelete="CASCADE"), index=True, default=None
     )
@@ -121,7 +125,7 @@ class Outbox(Tenant, Base):
         Id, ForeignKey("contact_points.id", ondelete="SET NULL"), default=None
     )
     change: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
-    """A write-back's content, see ports.StoreChange. A message's content is rendered when it is sent."""
+    """What the store (ports.StoreChange) or a courier (couriers.py) is told. A message is rendered when it is sent."""
     counts_as: Mapped[str] = mapped_column(String(16), default="")
     state: Mapped[str] = mapped_column(String(16), default="queued")
     """queued, sending, sent, failed, unknown or cancelled."""
@@ -192,6 +196,43 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
     session.bells.add("write")
 
 
+def put_instruction(session: Session, shipment: Shipment, said: int, advice: Advice) -> None:
+    """What a courier shall do with a parcel. `said` is the message that asked for it; what was asked for before, and
+    not told yet, gives way.
+    """
+    pending = select(Outbox).where(
+        Outbox.order_id == shipment.order_id, Outbox.kind == "courier", Outbox.state == "queued"
+    )
+    for row in session.scalars(pending):
+        if (row.change or {}).get("do") == "advise" and (row.change or {}).get("shipment_id") == shipment.id:
+            row.state, row.settled_at = "cancelled", session.now()
+            row.sentence = "the customer asked for something else since"
+    said_so = {**asdict(advice), "on": advice.on.isoformat() if advice.on else ""}
+    put_courier(
+        session,
+        shipment.order,
+        f"advice/{shipment.token}/{said}",
+        {"do": "advise", "adapter": shipment.adapter, "shipment_id": shipment.id, "advice": said_so},
+    )
+
+
+def put_courier(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:
+    """Something a courier is to do, see couriers.py. The key makes it once; false when it is there already."""
+    if session.scalar(select(Outbox.id).where(Outbox.key == key)) is not None:
+        return False
+    row = Outbox(
+        store_id=session.store_id,
+        key=key,
+        kind="courier",
+        due_at=session.now(),
+        change=change,
+        created_at=session.now(),
+    )
+    session.append(row, order_id=order)
+    session.bells.add("courier")
+    return True
+
+
 def cancel_touchpoint(session: Session, touch: Touchpoint, reason: str, sentence: str) -> None:
     """A queued touchpoint has become pointless. One in flight can no longer be stopped."""
     if touch.id is None:
@@ -216,8 +257,16 @@ class Desk:
         self.channel = live_connection(session, "channels")
         held = select(Template).where(Template.connection_id == (self.channel.id if self.channel is not None else 0))
         self.templates: Shelf = shelve(session.scalars(held))
+        self._couriers: dict[str, datetime] | None = None
         self._sent: dict[int, dict[str, int]] = {}
         self._conversations: dict[int, Conversation | None] = {}
+
+    def courier_since(self, adapter: str) -> datetime | None:
+        """Since when the merchant's account at a courier is connected; None when it is not."""
+        if self._couriers is None:
+            living = select(Connection).where(Connection.room == "couriers", Connection.removed_at.is_(None))
+            self._couriers = {c.adapter: c.connected_at for c in self.session.scalars(living)}
+        return self._couriers.get(adapter)
 
     def gather(self, contact_ids: Iterable[int | None]) -> None:
         wanted = {i for i in contact_ids if i is not None} - self._conversations.keys()
@@ -260,6 +309,7 @@ class Desk:
             store=self.store,
             asked=touch,
             order=touch.order,
+            parcel=touch.shipment.place if touch.shipment is not None else None,
             contact=contact,
             conversation=conversation,
             channel=self.channel,
@@ -414,7 +464,7 @@ def _due(session: Session, kind: str) -> Sequence[Outbox]:
         .order_by(Outbox.due_at, Outbox.id)
         .limit(_BATCH)
         .options(
-            selectinload(Outbox.touchpoint),
+            selectinload(Outbox.touchpoint).selectinload(Touchpoint.shipment),
             selectinload(Outbox.order).selectinload(Order.items),
             selectinload(Outbox.contact).selectinload(ContactPoint.consents),
         )
@@ -442,7 +492,7 @@ def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot
     row.attempts += 1
     row.state, row.attempted_at = "sending", session.now()
     row.leased_until = slot + timedelta(seconds=house.settings.send_lease)
-    outgoing = _render(desk, row, touch, contact, verdict)
+    outgoing = _render(desk, row, touch, contact, verdict, house.settings.public_url)
     message = session.scalar(select(Message).where(Message.outbox_id == row.id)) if row.attempts > 1 else None
     if message is None:
         message = Message(
@@ -464,12 +514,17 @@ def _commit_to(session: Session, desk: Desk, row: Outbox, verdict: Verdict, slot
     return _Send(row.id, row.attempts, contact.id, outgoing, slot)
 
 
-def _render(desk: Desk, row: Outbox, touch: Touchpoint, contact: ContactPoint, verdict: Verdict) -> Outgoing:
+def _render(
+    desk: Desk, row: Outbox, touch: Touchpoint, contact: ContactPoint, verdict: Verdict, public_url: str
+) -> Outgoing:
     language, now = verdict.language, desk.session.now()
     values = order_values(touch.order, desk.store, language, now)
+    if touch.shipment is not None:
+        values |= parcel_values(touch.shipment, desk.store, language, now, public_url)
+    values |= given_values(touch.given, language)
     key = touch.reply or touch.template
     text_ = reply_text(touch.reply, language, values) if touch.reply else body(touch.template, language, values)
-    buttons = choices(key, touch.order, language)
+    buttons = choices(key, touch.order, language, touch.shipment, days_to_choose(desk.store, now))
     kind = "template" if verdict.template else ("text" if not buttons else "buttons" if len(buttons) <= 3 else "list")
     words = wording(language)
     return Outgoing(
@@ -557,9 +612,11 @@ def _record_one(
 
 
 def _to_unknown(house: House, row: Outbox, why: str) -> None:
-    """It may have happened. Wait for evidence; a write-back looks before it writes, so it may simply be done again."""
-    if row.kind == "write_back":
-        row.state, row.leased_until, row.sentence = "queued", None, why
+    """It may have happened. Wait for evidence; write-backs and instructions to couriers look first, so they may simply
+    be done again.
+    """
+    if row.kind != "message":
+        row.state, row.leased_until, row.sentence, row.unknown_at = "queued", None, why, house.clock.now()
         row.due_at = house.clock.now() + timedelta(seconds=_backoff(row.attempts))
         return
     row.state, row.sentence, row.unknown_at, row.proof_until = "unknown", why, house.clock.now(), None

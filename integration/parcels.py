@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .events import UNKNOWN
 
@@ -60,6 +60,9 @@ REASONS = frozenset({
 BEFORE_PICKUP = frozenset({"booked", "pickup_scheduled", "pickup_failed"})
 """Said before the courier has the parcel; said later, it is late news of no consequence."""
 
+_ONE_ATTEMPT = timedelta(hours=6)
+"""Couriers tell one failed attempt in several scans: the failure, then its reason, then that the depot looked at it."""
+
 _BACK = frozenset({"returning", "return_in_transit", "returned"})
 _ANYWHERE = frozenset(STATUSES)
 
@@ -76,12 +79,15 @@ _FOLLOWS: dict[str, frozenset[str]] = {
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a parcel is. `leg` is forward, rto (it comes back undelivered) or customer_return (after delivery).
-    `doubted` tells that a later scan contradicts it and was not believed: a person should look.
+    `doubted` tells that a later scan contradicts it and was not believed: a person should look. `since` is the minute
+    of the newest scan that says so, `attempts` how often the door was tried.
     """
 
     status: str = UNKNOWN
     leg: str = "forward"
     doubted: bool = False
+    since: datetime | None = None
+    attempts: int = 0
 
 
 def place(scans: Iterable[tuple[datetime, str]]) -> Place:
@@ -89,7 +95,9 @@ def place(scans: Iterable[tuple[datetime, str]]) -> Place:
     status change nothing. A moment is a minute: that is how finely couriers stamp.
     """
     status, leg, doubted, asked_again = UNKNOWN, "forward", False, False
-    for _, _, word in sorted({(minute(at), _rank(word), word) for at, word in scans}):
+    since: datetime | None = None
+    tried: list[datetime] = []
+    for at, _, word in sorted({(minute(at), _rank(word), word) for at, word in scans}):
         if word == "reattempt_asked":
             asked_again = status in ("returning", "return_in_transit") and leg == "rto"
             continue
@@ -103,8 +111,10 @@ def place(scans: Iterable[tuple[datetime, str]]) -> Place:
             leg = "customer_return" if status == "delivered" else "rto"
         elif word not in _BACK and asked_again:
             leg, asked_again = "forward", False
-        status, doubted = word, False
-    return Place(status, leg, doubted)
+        if word == "attempted" and (not tried or at > tried[-1] + _ONE_ATTEMPT):
+            tried.append(at)
+        status, doubted, since = word, False, at
+    return Place(status, leg, doubted, since, len(tried))
 
 
 def minute(at: datetime) -> datetime:

@@ -5,13 +5,16 @@ Every variable has a fallback, so no message ever shows a blank; nothing is stat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 
-from babel.dates import format_skeleton
+from babel.dates import format_skeleton, format_time
 
 from .catalogue import EXAMPLES, Wording, fill, wording
-from .orders import Order, address_of
+from .events import UNKNOWN
+from .orders import Order, Shipment, ShipmentEvent, address_of
+from .parcels import BEFORE_PICKUP, STATUSES, Place
 from .ports import Choice
 from .stores import Policy, Store
 from .values import RIGHT_TO_LEFT, babel_locale, clean
@@ -37,8 +40,79 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
         "due": order.due.shown(language),
         "address": clean(address_of(order).one_line(), 120) or words.fallbacks["address"],
         "eta": eta_line(store.policy, order, store, words, now),
+        "place": words.places[_place(order, Place())],
     }
     return isolated(values, language)
+
+
+def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime, public_url: str) -> dict[str, str]:
+    """What there is to say of one parcel, beside what `order_values` says of its order."""
+    words, order, parcel = wording(language), shipment.order, shipment.place
+    newest = max(shipment.scans, key=lambda scan: scan.occurred_at, default=None)
+    courier = clean(shipment.courier, 60) or words.fallbacks["courier"]
+    reason = words.parcel_reasons.get(shipment.reason, words.parcel_reasons["other"])
+    values = isolated({
+        "courier": courier,
+        "number": shipment.tracking_number or words.fallbacks["number"],
+        "reason": reason,
+        "pay": _pay_line(order, words),
+        "expected": _expected_line(store.policy, order, store, words, now) if parcel.status in _COMING else "",
+        "place": words.places[_place(order, parcel)].format(courier=courier, reason=reason),
+        "seen": _seen_line(newest, store, words),
+    }, language)  # fmt: skip
+    return values | {"link": f"{public_url}/t/{shipment.token}"}  # bare: an isolate after it would be read as its end
+
+
+def given_values(given: Mapping[str, str], language: str) -> dict[str, str]:
+    """What the customer chose or wrote, as an answer repeats it."""
+    values = dict(given)
+    if "day" in values:
+        values["day"] = _day(date.fromisoformat(values["day"]), "MMMMEEEEd", language)
+    return isolated(values, language)
+
+
+def _pay_line(order: Order, words: Wording) -> str:
+    if order.payment == "cod_due":
+        return words.fallbacks["pay_due"].format(due=order.due.shown(words.language))
+    return words.fallbacks["pay_none" if order.payment == "paid" else "pay_unknown"]
+
+
+def _expected_line(policy: Policy, order: Order, store: Store, words: Wording, now: datetime) -> str:
+    """The days that the merchant promises, counted from the order; nothing of a promise that is past."""
+    if policy.delivery_days is not None:
+        first, last = _promised(policy.delivery_days, order.placed_at, store)
+        if last >= now.astimezone(store.zone).date():
+            return _between(words.fallbacks["expected_on"], first, last, words.language)
+    return words.fallbacks["expected_none"]
+
+
+def _seen_line(newest: ShipmentEvent | None, store: Store, words: Wording) -> str:
+    if newest is None:
+        return ""
+    local, locale = newest.occurred_at.astimezone(store.zone), babel_locale(words.language)
+    when = f"{format_skeleton('MMMd', local, locale=locale)} {format_time(local, 'short', locale=locale)}"
+    if not newest.location:
+        return words.fallbacks["seen"].format(when=when)
+    return words.fallbacks["seen_at"].format(when=when, location=clean(newest.location, 60))
+
+
+def _place(order: Order, parcel: Place) -> str:
+    """The row of the wording's places that is true of an order and, where it has one, its parcel."""
+    if order.confirmation in ("declined", "cancelled") and parcel.status in (UNKNOWN, *BEFORE_PICKUP, "cancelled"):
+        return "cancelled"
+    if parcel.status in STATUSES and parcel.status != "cancelled":
+        return _PLACES.get(parcel.status, parcel.status)
+    if order.confirmation == "awaiting":
+        return "awaiting"
+    return "sent" if order.fulfilment not in ("unfulfilled", "booked", UNKNOWN) else "preparing"
+
+
+_COMING = BEFORE_PICKUP | {"picked_up", "in_transit", "at_destination"}
+
+_PLACES = {
+    "pickup_scheduled": "booked", "pickup_failed": "booked", "return_in_transit": "returning", "damaged": "lost",
+}  # fmt: skip
+"""Places that customers need not tell apart."""
 
 
 def isolated(values: Mapping[str, str], language: str) -> dict[str, str]:
@@ -47,7 +121,7 @@ def isolated(values: Mapping[str, str], language: str) -> dict[str, str]:
     """
     if language not in RIGHT_TO_LEFT:
         return dict(values)
-    return {name: f"\u2068{value}\u2069" for name, value in values.items()}
+    return {name: f"\u2068{value}\u2069" if value else "" for name, value in values.items()}
 
 
 def items_line(order: Order, words: Wording) -> str:
@@ -62,11 +136,21 @@ def eta_line(policy: Policy, order: Order, store: Store, words: Wording, now: da
     """When it should arrive, only if the merchant promises it; else that we will say so when it ships."""
     if policy.delivery_days is None or order.dispatched:
         return words.fallbacks["eta_none"]
-    today = now.astimezone(store.zone).date()
-    first, last = (_working_day(today, days) for days in policy.delivery_days)
-    locale = babel_locale(words.language)
-    start, end = (format_skeleton("MMMMd", day, locale=locale) for day in (first, last))
-    return words.fallbacks["eta_on"].format(start=start, end=end)
+    return _between(words.fallbacks["eta_on"], *_promised(policy.delivery_days, now, store), words.language)
+
+
+def _promised(days: tuple[int, int], since: datetime, store: Store) -> tuple[date, date]:
+    start = since.astimezone(store.zone).date()
+    return _working_day(start, days[0]), _working_day(start, days[1])
+
+
+def _between(text: str, first: date, last: date, language: str) -> str:
+    return text.format(start=_day(first, "MMMMd", language), end=_day(last, "MMMMd", language))
+
+
+def _day(day: date, skeleton: str, language: str) -> str:
+    shown: str = format_skeleton(skeleton, day, locale=babel_locale(language))
+    return shown
 
 
 def _working_day(start: date, days: int) -> date:
@@ -83,11 +167,16 @@ def body(key: str, language: str, values: Mapping[str, str]) -> str:
 
 
 def reply_text(key: str, language: str, values: Mapping[str, str]) -> str:
-    return wording(language).replies[key].format(**values)
+    """A reply with its values; where one is empty no gap is left."""
+    return re.sub(" {2,}", " ", wording(language).replies[key].format(**values)).strip()
 
 
-def choices(key: str, order: Order | None, language: str) -> tuple[Choice, ...]:
-    """What can be tapped under a template or reply. The ids come back and say what was meant, and of which state."""
+def choices(
+    key: str, order: Order | None, language: str, shipment: Shipment | None = None, days: Iterable[date] = ()
+) -> tuple[Choice, ...]:
+    """What can be tapped under a template or reply. The ids come back and say what was meant, and of which state.
+    `days` are those on which a parcel may come again.
+    """
     if order is None:
         return ()
     words = wording(language)
@@ -99,7 +188,37 @@ def choices(key: str, order: Order | None, language: str) -> tuple[Choice, ...]:
         )
     if key == "order_cancelled":
         return tuple(Choice(f"reason:{order.id}:{code}", words.reasons[code]) for code in REASONS)
+    if shipment is None:
+        return ()
+    if key == "delivery_attempted":
+        again, elsewhere, back = words.buttons(key)
+        return (
+            Choice(f"again:{shipment.id}:ask", again),
+            Choice(f"address:{shipment.id}:ask", elsewhere),
+            Choice(f"return:{shipment.id}:ask", back),
+        )
+    if key == "delivered":
+        return (Choice(f"issue:{shipment.id}:delivered", words.buttons(key)[0]),)
+    if key == "which_day":
+        return tuple(Choice(f"again:{shipment.id}:{day:%Y%m%d}", _day(day, "MMMEd", language)) for day in days)
+    under = words.choices
+    if key == "address_read_back":
+        return (
+            Choice(f"address:{shipment.id}:right", under["address_right"]),
+            Choice(f"address:{shipment.id}:ask", under["address_wrong"]),
+        )
+    if key == "return_sure":
+        return (
+            Choice(f"return:{shipment.id}:sure", under["return_sure"]),
+            Choice(f"again:{shipment.id}:ask", under["deliver_again"]),
+        )
     return ()
+
+
+def days_to_choose(store: Store, now: datetime) -> list[date]:
+    """The next three days on which couriers deliver."""
+    today = now.astimezone(store.zone).date()
+    return [_working_day(today, days) for days in (1, 2, 3)]
 
 
 def preview(key: str, language: str, store: Store) -> tuple[str, tuple[str, ...]]:

@@ -1,28 +1,31 @@
 """What a customer's answer does.
 
 A tap names its order and the state it was asked about, so an old message, a second tap or a change of mind each has
-one listed outcome (`CONFIRM`, `DECLINE`, `REASON`) and a truthful reply. Free text is matched by whole phrases only;
-what is not understood goes to a person, never to a guess. STOP works at once, in every language.
+one listed outcome (`CONFIRM`, `DECLINE`, `REASON`) and a truthful reply; taps about parcels are advice.py's. Free text
+is matched by whole phrases only; what is not understood goes to a person, never to a guess. STOP works at once, in
+every language.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
+from . import advice
+from .answers import answer
 from .catalogue import wording
 from .customers import EVERYTHING, GRANTED, REVOKED, ContactPoint, record_consent
 from .db import Session
 from .inbox import Message
-from .journeys import Settled, react, send_now, tell_store_reason
-from .orders import Order, move
-from .outbox import Desk, Outbox, Touchpoint
+from .journeys import Settled, react, tell_store_reason
+from .orders import Order, Shipment, move
+from .outbox import Desk, Outbox
 from .rendering import REASONS
 from .values import LANGUAGES
 
@@ -53,7 +56,7 @@ unsubscribes."""
 
 
 def meaning(said: str) -> str:
-    """stop, start, confirm or decline; empty for anything else."""
+    """stop, start, confirm, decline or where; empty for anything else."""
     return MEANINGS.get(normalised(said), "")
 
 
@@ -159,7 +162,7 @@ DECISIONS: dict[str, Callable[[Order, str], Outcome]] = {
     "reason": reason_outcome,
 }
 
-_PAYLOAD = re.compile(r"(confirm|decline|reason):(\d{1,18}):(\w{1,40})")
+_PAYLOAD = re.compile(r"(\w{1,12}):(\d{1,18}):(\w{1,40})")
 
 DOUBLE_TAP = timedelta(minutes=10)
 """A second tap that soon is the same tap to the customer: what follows the first one is answer enough."""
@@ -174,8 +177,13 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
     if message.kind == "reaction":
         return
     if found := _PAYLOAD.fullmatch(message.payload):
-        _tapped(session, desk, settled, message, contact, found[1], int(found[2]), found[3])
-        return
+        verb, number, detail = found[1], int(found[2]), found[3]
+        if verb in DECISIONS:
+            _tapped(session, desk, settled, message, contact, verb, number, detail)
+            return
+        if verb in advice.VERBS:
+            advice.tapped(session, desk, message, verb, number, detail)
+            return
     if message.kind == "text":
         contact.language = language_written(message.text) or contact.language
     said = meaning(message.text) if message.kind in ("text", "button") else ""
@@ -183,6 +191,10 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
         _opt(session, desk, message, contact, said)
     elif said in ("confirm", "decline"):
         _said(session, desk, settled, message, contact, said)
+    elif said == "where":
+        _where(session, desk, message, contact)
+    elif message.kind == "text" and advice.wrote_address(session, desk, message):
+        pass
     else:
         what = {"text": "wrote", "media": "sent a file", "unsupported": "sent something WhatsApp does not pass on"}
         message.conversation.call_for_person(
@@ -279,6 +291,54 @@ def _answered_already(session: Session, order: Order, message: Message, outcome:
     return recent is not None
 
 
+_OPEN_FOR = timedelta(days=30)
+_ENDED_FOR = timedelta(days=3)
+
+
+def _where(session: Session, desk: Desk, message: Message, contact: ContactPoint) -> None:
+    """Where is my order: an answer for each that is open, or that came to its end a few days ago; newest first."""
+    recent = session.scalars(
+        select(Order)
+        .where(
+            Order.contact_point_id == contact.id,
+            Order.placed_at > message.at - _OPEN_FOR,
+            Order.removed_at.is_(None),
+        )
+        .order_by(Order.placed_at.desc())
+        .options(selectinload(Order.items), selectinload(Order.shipments))
+        .limit(10)
+    ).all()
+    found = [order for order in recent if not _over(order, message.at)]
+    because = "the customer asked where the order is"
+    if not found:
+        message.conversation.call_for_person("the customer asks for an order, and none is open", message.at)
+        answer(session, desk, message, "where_none", because=because)
+        return
+    message.order_id = found[0].id
+    told: list[tuple[Order, Shipment | None]] = [
+        (order, shipment) for order in found for shipment in _parcels(order) or (None,)
+    ]
+    for nth, (order, shipment) in enumerate(told[:_SHOWN]):
+        unsent = not order.gone and order.fulfilment == "unfulfilled"
+        reply = "where_is" if shipment is not None else "where_is_unsent" if unsent else "where_is_plain"
+        answer(session, desk, message, reply, order=order, shipment=shipment, because=because, nth=nth)
+
+
+_SHOWN = 3
+
+
+def _parcels(order: Order) -> Sequence[Shipment | None]:
+    return [shipment for shipment in order.shipments if shipment.status != "cancelled"]
+
+
+def _over(order: Order, now: datetime) -> bool:
+    ends = [shipment.place for shipment in order.shipments]
+    ended = [place.since for place in ends if place.status in ("delivered", "returned", "cancelled") and place.since]
+    if ends and len(ended) == len(ends):
+        return max(ended) < now - _ENDED_FOR
+    return order.gone and not ends
+
+
 def _opt(session: Session, desk: Desk, message: Message, contact: ContactPoint, said: str) -> None:
     state = REVOKED if said == "stop" else GRANTED
     news = record_consent(
@@ -288,28 +348,3 @@ def _opt(session: Session, desk: Desk, message: Message, contact: ContactPoint, 
         answer(
             session, desk, message, "opted_out" if said == "stop" else "opted_in", because=f"the customer wrote {said}"
         )
-
-
-def answer(
-    session: Session, desk: Desk, message: Message, reply: str, *, because: str, order: Order | None = None
-) -> Touchpoint:
-    """One answer to one inbound message, through the same door as everything else."""
-    touch = Touchpoint(
-        store_id=session.store_id,
-        key=f"answer/{message.vendor_id}",
-        journey="answer",
-        step=reply,
-        reply=reply,
-        message_class="service",
-        free_only=True,
-        answers=True,
-        prompt=True,
-        because=because,
-        due_at=message.at,
-        stale_at=message.at + timedelta(hours=23),
-        made_at=session.now(),
-    )
-    touch.order, touch.contact = order, message.conversation.contact
-    session.add(touch)
-    send_now(session, desk, touch)
-    return touch

@@ -1,8 +1,9 @@
 """The engine: journeys are declared one per file beside this one, as data a merchant could read aloud.
 
-`react` turns a transition of an order into enrollments and exits; `advance` turns time into messages. An enrollment is
-one order in one journey, once for ever. It carries its own plan, the steps still to come with their times, so what will
-happen can be seen, and a later version of the journey changes nothing for those already in it.
+`react` turns what happened to an order or its parcels into enrollments and exits; `advance` turns time into messages.
+An enrollment is one order in one journey on one occasion (for ever, of one parcel, of a day), once. It carries its own
+plan, the steps still to come with their times, so what will happen can be seen, and a later version of the journey
+changes nothing for those already in it.
 """
 
 from __future__ import annotations
@@ -22,24 +23,44 @@ from ..customers import ContactPoint
 from ..db import Base, Id, Instant, Json, Session, Tenant
 from ..guards import SKIP_REASONS
 from ..house import House
-from ..orders import Order, Transition, move
+from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move
 from ..outbox import Desk, Touchpoint, cancel_touchpoint, put_message, put_write_back
 from ..ports import StoreChange
 from ..stores import Store
 from .cancellation import CANCELLATION
 from .cod_confirmation import COD_CONFIRMATION
 from .definition import Journey, Step
+from .delivered import DELIVERED
+from .delivery_attempted import DELIVERY_ATTEMPTED
+from .dispatched import DISPATCHED
 from .order_confirmation import ORDER_CONFIRMATION
+from .out_for_delivery import OUT_FOR_DELIVERY
+from .ready_for_pickup import READY_FOR_PICKUP
+from .returning import RETURNING
 
-JOURNEYS: dict[str, Journey] = {j.name: j for j in (COD_CONFIRMATION, ORDER_CONFIRMATION, CANCELLATION)}
+JOURNEYS: dict[str, Journey] = {
+    journey.name: journey
+    for journey in (
+        COD_CONFIRMATION,
+        ORDER_CONFIRMATION,
+        CANCELLATION,
+        DISPATCHED,
+        OUT_FOR_DELIVERY,
+        DELIVERY_ATTEMPTED,
+        READY_FOR_PICKUP,
+        DELIVERED,
+        RETURNING,
+    )
+}
+"""In the order of an order's life."""
 
 
 class Enrollment(Tenant, Base):
-    """One order in one journey."""
+    """One order in one journey, on one occasion."""
 
     __tablename__ = "enrollments"
     __table_args__ = (
-        UniqueConstraint("order_id", "journey", name="one_enrollment_per_order_and_journey"),
+        UniqueConstraint("order_id", "journey", "occasion", name="one_enrollment_per_occasion"),
         Index(
             "enrollments_due",
             "next_due_at",
@@ -51,6 +72,9 @@ class Enrollment(Tenant, Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
     order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"))
     journey: Mapped[str] = mapped_column(String(40))
+    occasion: Mapped[str] = mapped_column(String(64), default="")
+    """What it may begin once for: empty for the order, the parcel's token, or that with a day."""
+    shipment_id: Mapped[int | None] = mapped_column(Id, ForeignKey("shipments.id", ondelete="CASCADE"), default=None)
     version: Mapped[int] = mapped_column(default=1)
     state: Mapped[str] = mapped_column(String(16), default="active")
     """active, done, left (an exit ended it) or off (something kept it from beginning)."""
@@ -62,6 +86,7 @@ class Enrollment(Tenant, Base):
     ended_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
 
     order: Mapped[Order] = relationship(viewonly=True)
+    shipment: Mapped[Shipment | None] = relationship(viewonly=True)
     touchpoints: Mapped[list[Touchpoint]] = relationship(viewonly=True, order_by="Touchpoint.id", lazy="selectin")
 
     def end(self, state: str, sentence: str, at: datetime) -> None:
@@ -119,16 +144,16 @@ class Settled:
 # -- react ---------------------------------------------------------------------------------------------------------
 
 
-def react(session: Session, desk: Desk, settled: Settled, transitions: Iterable[Transition]) -> None:
+def react(session: Session, desk: Desk, settled: Settled, changes: Iterable[Change]) -> None:
     """Begin and end journeys for what just changed. Part of the transaction that changed it."""
-    for transition in transitions:
-        order = transition.order
+    for change in changes:
+        order = change.order
         _leave(session, order)
         for journey in JOURNEYS.values():
-            if journey.begins(transition, order):
-                _enrol(session, desk, settled, journey, order, transition)
-        if transition.axis == "confirmation":
-            tell_store(session, order, transition)
+            if journey.begins(change, order):
+                _enrol(session, desk, settled, journey, order, change)
+        if isinstance(change, Transition) and change.axis == "confirmation":
+            tell_store(session, order, change)
 
 
 def leave_all(session: Session, order: Order) -> None:
@@ -136,36 +161,57 @@ def leave_all(session: Session, order: Order) -> None:
     _leave(session, order)
 
 
-def _enrol(
-    session: Session, desk: Desk, settled: Settled, journey: Journey, order: Order, transition: Transition
-) -> None:
-    if any(e.journey == journey.name for e in order.enrollments):
+def _enrol(session: Session, desk: Desk, settled: Settled, journey: Journey, order: Order, change: Change) -> None:
+    occasion = _occasion(journey, change, desk.store)
+    if any(e.journey == journey.name and e.occasion == occasion for e in order.enrollments):
         return
     enrollment = Enrollment(
-        store_id=session.store_id, journey=journey.name, version=journey.version, began_at=transition.at
+        store_id=session.store_id,
+        journey=journey.name,
+        occasion=occasion,
+        version=journey.version,
+        began_at=change.at,
     )
+    shipment = change.shipment if isinstance(change, ParcelMoved) else None
     set_committed_value(enrollment, "order", order)
+    set_committed_value(enrollment, "shipment", shipment)
     set_committed_value(enrollment, "touchpoints", [])
     order.enrollments.append(enrollment)
-    session.append(enrollment, order_id=order)
-    if why := _not_begun(desk, settled, journey, order):
+    session.append(enrollment, order_id=order, shipment_id=shipment)
+    if why := _not_begun(desk, settled, journey, change):
         enrollment.end("off", why, session.now())
         if journey.when_off is not None:
             axis, became = journey.when_off
-            move(session, order, axis, became, cause="clock", at=transition.at, note=why)
+            move(session, order, axis, became, cause="clock", at=change.at, note=why)
         return
-    plan = [_stated(step, transition.at) for step in settled.steps(journey) if step.applies(transition)]
-    for step in [step for step in plan if due_at(step) <= transition.at]:
+    plan = [_stated(step, change.at) for step in settled.steps(journey) if step.applies(change)]
+    for step in [step for step in plan if due_at(step) <= change.at]:
         plan.remove(step)
         send_now(session, desk, _contact(session, journey, enrollment, order, step))
     enrollment.expect(plan, session.now())
 
 
-def _not_begun(desk: Desk, settled: Settled, journey: Journey, order: Order) -> str:
+def _occasion(journey: Journey, change: Change, store: Store) -> str:
+    if not isinstance(change, ParcelMoved) or journey.once_per == "order":
+        return ""
+    day = f"/{change.at.astimezone(store.zone):%Y-%m-%d}" if journey.once_per == "day" else ""
+    return change.shipment.token + day
+
+
+_HISTORY = timedelta(hours=12)
+"""Scans so much older than our first word of a parcel are its past, told when it was met."""
+
+
+def _not_begun(desk: Desk, settled: Settled, journey: Journey, change: Change) -> str:
     if not settled.enabled(journey):
         return SKIP_REASONS["journey_off"]
-    if order.placed_at < desk.store.installed_at - timedelta(minutes=10):
+    if change.order.placed_at < desk.store.installed_at - timedelta(minutes=10):
         return "the order was placed before Dastak was installed"
+    if isinstance(change, ParcelMoved):
+        met = min(event.seen_at for event in change.shipment.events)
+        courier = desk.courier_since(change.shipment.adapter)
+        if change.at < met - _HISTORY or (courier is not None and change.at < courier):
+            return "it happened before Dastak knew of this parcel"
     return ""
 
 
@@ -188,9 +234,10 @@ def _contact(
     session: Session, journey: Journey, enrollment: Enrollment, order: Order, step: dict[str, Any]
 ) -> Touchpoint:
     """The touchpoint of a step whose time has come."""
+    occasion = f"/{enrollment.occasion}" if enrollment.occasion else ""
     touch = Touchpoint(
         store_id=session.store_id,
-        key=f"{journey.name}/{order.external_id}/{step['step']}",
+        key=f"{journey.name}/{order.external_id}{occasion}/{step['step']}",
         journey=journey.name,
         step=step["step"],
         template=step["template"],
@@ -205,8 +252,15 @@ def _contact(
     )
     set_committed_value(touch, "order", order)
     set_committed_value(touch, "contact", order.contact)
+    set_committed_value(touch, "shipment", enrollment.shipment)
     enrollment.touchpoints.append(touch)
-    session.append(touch, enrollment_id=enrollment, order_id=order, contact_point_id=order.contact)
+    session.append(
+        touch,
+        enrollment_id=enrollment,
+        order_id=order,
+        contact_point_id=order.contact,
+        shipment_id=enrollment.shipment,
+    )
     return touch
 
 

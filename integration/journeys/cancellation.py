@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 from ..customers import UTILITY
-from ..orders import Order, Transition
+from ..orders import Change, Order
 from .definition import Journey, Step
 
 
-def _begins(transition: Transition, order: Order) -> bool:
-    return transition.axis == "confirmation" and transition.became in ("declined", "cancelled")
+def _begins(change: Change, order: Order) -> bool:
+    return change.axis == "confirmation" and change.became in ("declined", "cancelled")
 
 
 def _ends(order: Order) -> str:
@@ -32,7 +32,7 @@ CANCELLATION = Journey(
             relevance={"confirmation": ["declined"]},
             prompt=True,
             fresh_for=timedelta(hours=12),
-            only=lambda transition: transition.became == "declined",
+            only=lambda change: change.became == "declined",
         ),
         Step(
             "tell",
@@ -41,7 +41,7 @@ CANCELLATION = Journey(
             relevance={"confirmation": ["cancelled"]},
             prompt=True,
             fresh_for=timedelta(hours=12),
-            only=lambda transition: transition.became == "cancelled",
+            only=lambda change: change.became == "cancelled",
         ),
     ),
 )

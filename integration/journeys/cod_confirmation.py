@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from ..customers import UTILITY
-from ..orders import Order, Transition
+from ..orders import Change, Order
 from .definition import Journey, Step
 
 _STILL_ASKING = {"confirmation": ["awaiting"], "fulfilment": ["unfulfilled"]}
 
 
-def _begins(transition: Transition, order: Order) -> bool:
-    return transition.axis == "confirmation" and transition.became == "awaiting"
+def _begins(change: Change, order: Order) -> bool:
+    return change.axis == "confirmation" and change.became == "awaiting"
 
 
 def _ends(order: Order) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from ..orders import Order, Transition
+from ..orders import Change, Order
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One contact, `after` the journey began.
 
-    `relevance` lists, per status of the order, the values in which the step still makes sense; it is asked again at the
-    moment of sending. After `fresh_for` beyond its time it is never sent. `prompt`: answers what the customer just did,
-    so quiet hours do not hold it.
+    `relevance` lists, per status of the order (or `parcel`: where its parcel is), the values in which the step still
+    makes sense; it is asked again at the moment of sending. After `fresh_for` beyond its time it is never sent.
+    `prompt`: answers what the customer just did, so quiet hours do not hold it.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Step:
     relevance: Mapping[str, list[str]] = field(default_factory=dict)
     prompt: bool = False
     fresh_for: timedelta = timedelta(hours=20)
-    only: Callable[[Transition], bool] | None = None
+    only: Callable[[Change], bool] | None = None
 
-    def applies(self, transition: Transition) -> bool:
-        """Is this step for an order that came in by this transition?"""
-        return self.only is None or self.only(transition)
+    def applies(self, change: Change) -> bool:
+        """Is this step for an order that came in by this change?"""
+        return self.only is None or self.only(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,26 @@ class Journey:
     because: str
     """Why a customer hears from it, completing "sent because ..."."""
     message_class: str
-    begins: Callable[[Transition, Order], bool]
+    begins: Callable[[Change, Order], bool]
     ends: Callable[[Order], str]
     """A sentence when the order is past this journey, else empty."""
     steps: tuple[Step, ...]
+    once_per: str = "order"
+    """How often it may begin: once per order, per parcel, or per day of a parcel (the shop's day)."""
     critical: bool = True
     when_off: tuple[str, str] | None = None
     """(axis, value) an order takes when this journey would have begun but is switched off."""
+
+
+ORDER_STANDS = ["not_needed", "awaiting", "confirmed", "expired"]
+"""Confirmations of an order that nobody cancelled."""
+
+
+def parcel_comes_to(*places: str) -> Callable[[Change, Order], bool]:
+    """Begins when a parcel of an order that nobody cancelled comes to one of these places."""
+    return lambda change, order: change.axis == "parcel" and change.became in places and not order.gone
+
+
+def never_left(order: Order) -> str:
+    """Of a journey that is over with its first step."""
+    return ""

@@ -3,17 +3,17 @@
 from datetime import timedelta
 
 from ..customers import UTILITY
-from ..orders import Order, Transition
+from ..orders import Change, Order
 from .definition import Journey, Step
 
 
-def _begins(transition: Transition, order: Order) -> bool:
+def _begins(change: Change, order: Order) -> bool:
     """A prepaid order was paid, or a cash order was confirmed."""
     if order.gone or order.dispatched:
         return False
-    if transition.axis == "payment":
-        return transition.became == "paid" and not order.is_cod
-    return transition.axis == "confirmation" and transition.became == "confirmed"
+    if change.axis == "payment":
+        return change.became == "paid" and not order.is_cod
+    return change.axis == "confirmation" and change.became == "confirmed"
 
 
 def _ends(order: Order) -> str:

@@ -1,0 +1,139 @@
+"""What a customer says of a parcel: deliver it again, elsewhere, or take it back; and that something is wrong.
+
+A tap names its parcel, so it can be answered truthfully when the parcel has moved on since. What the courier is to do
+goes through the outbox; couriers that take no advice by their API leave a task to the merchant. A new address is
+written freely, read back, and counts once it is confirmed.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import selectinload
+
+from .answers import answer
+from .db import Session
+from .inbox import Message
+from .orders import Order, Shipment
+from .outbox import Desk, put_instruction
+from .ports import Advice
+
+VERBS = frozenset({"again", "address", "return", "issue"})
+
+_PATIENCE = timedelta(hours=24)
+"""How long a text is taken for the address that was asked for."""
+
+_ADDRESS_AT_LEAST = 8
+
+MOVED_ON: dict[str, tuple[str, str]] = {
+    "out_for_delivery": ("parcel_out_again", ""),
+    "delivered": ("parcel_delivered", "has an instruction for a parcel that shows as delivered"),
+    "returning": ("parcel_going_back", "still wants a parcel that is coming back"),
+    "return_in_transit": ("parcel_going_back", "still wants a parcel that is coming back"),
+    "returned": ("parcel_going_back", "still wants a parcel that came back"),
+}
+"""Where a parcel is to (the truthful reply, what the merchant is told). Anywhere else but after a failed attempt it has
+moved on, and a person decides."""
+
+
+def tapped(session: Session, desk: Desk, message: Message, verb: str, shipment_id: int, detail: str) -> None:
+    """A tap under a message about a parcel."""
+    shipment = session.get(Shipment, shipment_id, options=[selectinload(Shipment.order).selectinload(Order.items)])
+    conversation = message.conversation
+    if shipment is None or shipment.order.contact_point_id != conversation.contact_point_id:
+        conversation.call_for_person("the customer tapped a button of a parcel that is not theirs", message.at)
+        return
+    message.order_id = shipment.order_id
+    if verb == "issue":
+        conversation.call_for_person(f"something is wrong with {shipment.order.name}, the customer says", message.at)
+        _answer(session, desk, message, shipment, "issue_thanks")
+        return
+    status = shipment.status
+    if status != "attempted":
+        reply, tell = MOVED_ON.get(status, ("parcel_moved", "has an instruction for a parcel that has moved on"))
+        if not tell and verb != "again":
+            reply, tell = "parcel_moved", "has an instruction for a parcel that is out for delivery again"
+        if tell:
+            conversation.call_for_person(
+                f"the customer {tell} ({shipment.order.name}: {message.text[:60]})", message.at
+            )
+        _answer(session, desk, message, shipment, reply)
+        return
+    _ANSWERS[verb](session, desk, message, shipment, detail)
+
+
+def _again(session: Session, desk: Desk, message: Message, shipment: Shipment, detail: str) -> None:
+    day = _day(detail)
+    if day is None or day < message.at.astimezone(desk.store.zone).date():
+        _answer(session, desk, message, shipment, "which_day")
+        return
+    note = f"Customer asks on WhatsApp: please deliver on {day:%d-%m-%Y}."
+    put_instruction(session, shipment, message.id, Advice(action="reattempt", note=note, on=day))
+    _answer(session, desk, message, shipment, "day_told", day=day.isoformat())
+
+
+def _address(session: Session, desk: Desk, message: Message, shipment: Shipment, detail: str) -> None:
+    conversation = message.conversation
+    if detail != "right":
+        until = (message.at + _PATIENCE).isoformat()
+        conversation.awaits = {"address_of": shipment.id, "until": until}
+        _answer(session, desk, message, shipment, "write_address")
+        return
+    awaited = conversation.awaits or {}
+    written = str(awaited.get("written", "")) if awaited.get("address_of") == shipment.id else ""
+    if not written:
+        _answer(session, desk, message, shipment, "address_expired")
+        return
+    conversation.awaits = None
+    note = f"Customer gives a new address on WhatsApp: {written}"
+    put_instruction(session, shipment, message.id, Advice(action="reattempt", note=note, address=written))
+    _answer(session, desk, message, shipment, "address_told", new_address=written)
+
+
+def _return(session: Session, desk: Desk, message: Message, shipment: Shipment, detail: str) -> None:
+    if detail != "sure":
+        _answer(session, desk, message, shipment, "return_sure")
+        return
+    note = "Customer asks on WhatsApp: please return it to the shipper."
+    put_instruction(session, shipment, message.id, Advice(action="return", note=note))
+    _answer(session, desk, message, shipment, "return_told")
+
+
+_ANSWERS = {"again": _again, "address": _address, "return": _return}
+
+
+def wrote_address(session: Session, desk: Desk, message: Message) -> bool:
+    """Was this text the address that we asked for? Then it is read back."""
+    conversation = message.conversation
+    awaited = conversation.awaits
+    if awaited is None:
+        return False
+    if message.at > datetime.fromisoformat(awaited["until"]):
+        conversation.awaits = None
+        return False
+    shipment = session.get(
+        Shipment, awaited["address_of"], options=[selectinload(Shipment.order).selectinload(Order.items)]
+    )
+    if shipment is None:
+        conversation.awaits = None
+        return False
+    message.order_id = shipment.order_id
+    written = " ".join(message.text.split())[:300]
+    if len(written) < _ADDRESS_AT_LEAST:
+        _answer(session, desk, message, shipment, "write_address")
+        return True
+    conversation.awaits = awaited | {"written": written}
+    _answer(session, desk, message, shipment, "address_read_back", new_address=written)
+    return True
+
+
+def _answer(session: Session, desk: Desk, message: Message, shipment: Shipment, reply: str, **given: str) -> None:
+    because = f"of what the customer said of the parcel: {message.text[:60]}"
+    answer(session, desk, message, reply, order=shipment.order, shipment=shipment, given=given, because=because)
+
+
+def _day(detail: str) -> date | None:
+    try:
+        return date.fromisoformat(detail)  # 20261128 is ISO's basic form
+    except ValueError:
+        return None
