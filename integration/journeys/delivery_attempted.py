@@ -1,5 +1,5 @@
-"""Nobody opened, or another reason: the customer says what shall happen next. Once per day of a parcel: couriers tell one
-failed attempt in several scans, and try once a day.
+"""Nobody opened, or another reason: the customer says what shall happen next. Once per day of a parcel: couriers tell
+one failed attempt in several scans, and try once a day.
 """
 
 from datetime import timedelta
