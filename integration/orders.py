@@ -282,6 +282,8 @@ class ParcelMoved:
     was: str
     became: str
     at: datetime
+    cause: str
+    """store or courier: who said so."""
     axis: str = "parcel"
 
 
@@ -738,7 +740,7 @@ class _Moves:
         yield
         now = shipment.place
         if now.since is not None and (now.status, now.since) != (was.status, was.since):
-            self.made.append(ParcelMoved(self.order, shipment, was.status, now.status, now.since))
+            self.made.append(ParcelMoved(self.order, shipment, was.status, now.status, now.since, self.cause))
 
     def to(self, axis: str, became: str, note: str = "") -> None:
         made = move(

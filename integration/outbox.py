@@ -32,7 +32,7 @@ from .guards import Case, Verdict, may_send
 from .house import House
 from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
 from .orders import Order, Shipment
-from .ports import Accepted, Account, Advice, Failure, Outgoing, StoreChange
+from .ports import Accepted, Account, Advice, Failure, Outgoing, ParcelTold, StoreChange
 from .rendering import body, choices, days_to_choose, given_values, order_values, parcel_values, reply_text
 from .stores import Connection, Store
 
@@ -179,7 +179,7 @@ def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None 
     session.bells.add("deliver")
 
 
-def put_write_back(session: Session, order: Order, key: str, change: StoreChange) -> None:
+def put_write_back(session: Session, order: Order, key: str, change: StoreChange | ParcelTold) -> None:
     """Something the store should know about an order. The key makes it once."""
     full_key = f"write/{order.external_id}/{key}"
     if session.scalar(select(Outbox.id).where(Outbox.key == full_key)) is not None:
@@ -878,7 +878,7 @@ def write(house: House, store_id: int, *, seconds: float = 5.0) -> bool:
                 row.attempts += 1
                 row.state, row.attempted_at = "sending", session.now()
                 row.leased_until = machine + timedelta(seconds=house.settings.send_lease * 2)
-            work = [(row.id, row.attempts, StoreChange(**_thawed(row.change))) for row in rows]
+            work = [(row.id, row.attempts, _thawed(row.change, house.settings.public_url)) for row in rows]
             connection_id, adapter = connection.id, house.registry.get("stores", connection.adapter)
         reached("deliver.after_claim")
         try:
@@ -925,15 +925,21 @@ _WRITES = 16
 """Write-backs claimed at once."""
 
 
-def _writer(adapter: Any, account: Account, change: StoreChange) -> Callable[[], str]:
+def _writer(adapter: Any, account: Account, change: StoreChange | ParcelTold) -> Callable[[], str]:
+    tell = adapter.tell_parcel if isinstance(change, ParcelTold) else adapter.write_back
+
     def call() -> str:
-        sentence: str = adapter.write_back(account, change)
+        sentence: str = tell(account, change)
         reached("writeback.after_call")
         return sentence
 
     return call
 
 
-def _thawed(change: dict[str, Any] | None) -> dict[str, Any]:
+def _thawed(change: dict[str, Any] | None, public_url: str) -> StoreChange | ParcelTold:
+    """A write-back as it was put in. Addresses of ours are kept without where we live, which may change."""
     assert change is not None
-    return {**change, "tags": tuple(change["tags"]), "at": datetime.fromisoformat(change["at"])}
+    at = datetime.fromisoformat(change["at"])
+    if "number" in change:
+        return ParcelTold(**{**change, "at": at, "url": public_url + change["url"]})
+    return StoreChange(**{**change, "at": at, "tags": tuple(change["tags"])})

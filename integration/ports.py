@@ -173,6 +173,25 @@ class StoreChange:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ParcelTold:
+    """What Dastak wants a store to know about one parcel of an order. Executed at least once, so adapters make it
+    idempotent: the number says which parcel it is, and a store that has it already is told of its place only.
+
+    `status` is a word of parcels.STATUSES, `cancelled` of a booking that was taken back.
+    """
+
+    order_id: str
+    number: str
+    courier: str
+    url: str
+    """Where the customer can follow it."""
+    status: str
+    at: datetime
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """`completed_means`: what the merchant's "completed" says, in_transit or delivered."""
+
+
 class StoreAdapter(Adapter, Protocol):
     """A shop platform."""
 
@@ -189,6 +208,12 @@ class StoreAdapter(Adapter, Protocol):
 
     def write_back(self, account: Account, change: StoreChange) -> str:
         """Tell the store; answers a sentence for the timeline. Looks before it writes what cannot be repeated."""
+
+    def tell_parcel(self, account: Account, told: ParcelTold) -> str:
+        """Tell the store that a parcel is under way, and where it is; answers a sentence for the timeline. A store
+        that has no fulfilment under this number yet gets one, with all that is left to send. The customer is not
+        notified by the store: we do that.
+        """
 
 
 @dataclass(frozen=True, slots=True)

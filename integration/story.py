@@ -294,7 +294,10 @@ def _journey_label(name: str) -> str:
 
 
 def _write_back(row: Outbox) -> Moment:
-    outcome = str((row.change or {}).get("outcome", ""))
+    change = row.change or {}
+    outcome = str(
+        change.get("outcome") or f"parcel {change.get('number')} {STATUS_WORDS.get(change.get('status', ''))}"
+    )
     outcome = "the reason for cancelling" if outcome == "reason" else STATUS_WORDS.get(outcome, outcome)
     if row.state == "sent":
         return Moment(row.settled_at or row.created_at, "store", f"The store was told: {outcome}", row.sentence, "good")

@@ -23,9 +23,9 @@ from ..customers import ContactPoint
 from ..db import Base, Id, Instant, Json, Session, Tenant
 from ..guards import SKIP_REASONS
 from ..house import House
-from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move
+from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move, ours
 from ..outbox import Desk, Touchpoint, cancel_touchpoint, put_message, put_write_back
-from ..ports import StoreChange
+from ..ports import ParcelTold, StoreChange
 from ..stores import Store
 from .cancellation import CANCELLATION
 from .cod_confirmation import COD_CONFIRMATION
@@ -152,7 +152,9 @@ def react(session: Session, desk: Desk, settled: Settled, changes: Iterable[Chan
         for journey in JOURNEYS.values():
             if journey.begins(change, order):
                 _enrol(session, desk, settled, journey, order, change)
-        if isinstance(change, Transition) and change.axis == "confirmation":
+        if isinstance(change, ParcelMoved):
+            tell_store_parcel(session, desk.store, change)
+        elif change.axis == "confirmation":
             tell_store(session, order, change)
 
 
@@ -413,3 +415,30 @@ def tell_store_reason(session: Session, order: Order, reason: str, at: datetime)
         reason=reason,
     )
     put_write_back(session, order, f"reason/{reason}", change)
+
+
+def tell_store_parcel(session: Session, store: Store, moved: ParcelMoved) -> None:
+    """Write a parcel and where it is back to the store, unless the store said so itself. Each place once a day: riders
+    come again.
+    """
+    shipment = moved.shipment
+    if moved.cause == "store" or not shipment.tracking_number or not (ours(shipment) or moved.became in _STORES_HEAR):
+        return
+    told = ParcelTold(
+        order_id=moved.order.external_id,
+        number=shipment.tracking_number,
+        courier=shipment.courier,
+        url=f"/t/{shipment.token}",
+        status=moved.became,
+        at=moved.at,
+        options={"completed_means": store.policy.completed_means},
+    )
+    day = moved.at.astimezone(store.zone).strftime("%Y-%m-%d")
+    put_write_back(session, moved.order, f"parcel/{shipment.token}/{moved.became}/{day}", told)
+
+
+_STORES_HEAR = frozenset({
+    "picked_up", "in_transit", "out_for_delivery", "attempted", "ready_for_pickup", "delivered", "returning", "lost",
+    "cancelled",
+})  # fmt: skip
+"""Places of a parcel that a store hears of; of one that was booked here also that it was booked."""
