@@ -55,7 +55,7 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
         "courier": courier,
         "number": shipment.tracking_number or words.fallbacks["number"],
         "reason": reason,
-        "pay": _pay_line(order, words),
+        "pay": _pay_line(order, parcel, words),
         "expected": _expected_line(store.policy, order, store, words, now) if parcel.status in _COMING else "",
         "place": words.places[_place(order, parcel)].format(courier=courier, reason=reason),
         "seen": _seen_line(newest, store, words),
@@ -71,10 +71,14 @@ def given_values(given: Mapping[str, str], language: str) -> dict[str, str]:
     return isolated(values, language)
 
 
-def _pay_line(order: Order, words: Wording) -> str:
-    if order.payment == "cod_due":
-        return words.fallbacks["pay_due"].format(due=order.due.shown(words.language))
-    return words.fallbacks["pay_none" if order.payment == "paid" else "pay_unknown"]
+def _pay_line(order: Order, parcel: Place, words: Wording) -> str:
+    """What to pay: to the rider, or at the courier's counter."""
+    if order.payment == "paid":
+        return words.fallbacks["pay_none"]
+    line = "pay_due" if order.payment == "cod_due" else "pay_unknown"
+    if parcel.status == "ready_for_pickup":
+        line += "_pickup"
+    return words.fallbacks[line].format(due=order.due.shown(words.language))
 
 
 def _expected_line(policy: Policy, order: Order, store: Store, words: Wording, now: datetime) -> str:
