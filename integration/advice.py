@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from .answers import answer
 from .db import Session
 from .inbox import Message
-from .orders import Order, Shipment
+from .orders import Order, Shipment, dispute
 from .outbox import Desk, put_instruction
 from .ports import Advice
 
@@ -100,6 +101,33 @@ def _return(session: Session, desk: Desk, message: Message, shipment: Shipment, 
 
 
 _ANSWERS = {"again": _again, "address": _address, "return": _return}
+
+
+def nobody_came(session: Session, desk: Desk, message: Message) -> None:
+    """The courier says that it tried, the customer that nobody came: evidence for the merchant, and another attempt."""
+    newest = session.scalars(
+        select(Shipment)
+        .join(Order, Order.id == Shipment.order_id)
+        .where(Order.contact_point_id == message.conversation.contact_point_id, Order.removed_at.is_(None))
+        .order_by(Shipment.id.desc())
+        .limit(_RECENT)
+        .options(selectinload(Shipment.order).selectinload(Order.items))
+    )
+    tried = next((shipment for shipment in newest if shipment.status in _TRIED), None)
+    if tried is None:
+        message.conversation.call_for_person("the customer says that nobody came", message.at)
+        return
+    message.order_id = tried.order_id
+    message.conversation.call_for_person(f"nobody came with {tried.order.name}, the customer says", message.at)
+    dispute(session, tried, message.text, message.at)
+    if tried.status == "attempted":
+        note = "Customer says on WhatsApp that nobody came. Please deliver again."
+        put_instruction(session, tried, message.id, Advice(action="reattempt", note=note))
+        _answer(session, desk, message, tried, "nobody_came")
+
+
+_RECENT = 5
+_TRIED = frozenset({"attempted", "returning", "return_in_transit"})
 
 
 def wrote_address(session: Session, desk: Desk, message: Message) -> bool:

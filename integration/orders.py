@@ -246,6 +246,10 @@ class Shipment(Tenant, Base):
     reference: Mapped[str] = mapped_column(String(64), default="")
     """The courier's own id of a booking that we made."""
     label_url: Mapped[str] = mapped_column(String(500), default="")
+    booked_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When it was booked from here; None of what was booked elsewhere."""
+    looked_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When the merchant last looked at what was the matter with it."""
 
     order: Mapped[Order] = relationship(viewonly=True)
     events: Mapped[list[ShipmentEvent]] = relationship(viewonly=True, lazy="selectin", order_by="ShipmentEvent.id")
@@ -691,6 +695,7 @@ def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, cou
         tracking_number=tracking_number(booked.tracking_number),
         reference=booked.reference[:64],
         label_url=booked.label_url[:500],
+        booked_at=now,
         poll_at=now + timedelta(hours=1),
     )
     with moves.of(shipment):
@@ -700,6 +705,11 @@ def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, cou
     if (status := fulfilment_of(order.shipments)) is not None:
         moves.to("fulfilment", status, note=f"booked with {label}")
     return moves.made
+
+
+def dispute(session: Session, shipment: Shipment, words: str, at: datetime) -> None:
+    """A customer contradicts a parcel's scans. It moves nothing and is evidence."""
+    _note_scan(session, shipment, "disputed", at, {"raw_text": words})
 
 
 def is_cod(gateways: Iterable[str], policy: Policy) -> bool:

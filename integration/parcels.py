@@ -45,9 +45,11 @@ STATUSES: dict[str, Status] = {
 }
 """Words that say where a parcel is."""
 
-REMARKS = frozenset({"on_hold", "delayed", "reattempt_asked", UNKNOWN})
+REMARKS = frozenset({"on_hold", "delayed", "reattempt_asked", "disputed", UNKNOWN})
 """Words that are said of a parcel and leave it where it was. `reattempt_asked` is our own instruction to the courier:
-without it a parcel on its way back does not set out for the customer again."""
+without it a parcel on its way back does not set out for the customer again. `disputed` is the customer's own: nobody
+came.
+"""
 
 REASONS = frozenset({
     "consignee_unavailable", "phone_unreachable", "refused", "did_not_order", "cod_not_ready", "address_incomplete",

@@ -56,7 +56,7 @@ unsubscribes."""
 
 
 def meaning(said: str) -> str:
-    """stop, start, confirm, decline or where; empty for anything else."""
+    """stop, start, confirm, decline, where or nobody_came; empty for anything else."""
     return MEANINGS.get(normalised(said), "")
 
 
@@ -193,6 +193,8 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
         _said(session, desk, settled, message, contact, said)
     elif said == "where":
         _where(session, desk, message, contact)
+    elif said == "nobody_came":
+        advice.nobody_came(session, desk, message)
     elif message.kind == "text" and advice.wrote_address(session, desk, message):
         pass
     else:

@@ -48,6 +48,10 @@ class Policy:
     """Is a number given at the checkout consent to messages about that order?"""
     completed_means: str = "in_transit"
     """What the store's "completed" says about the goods: in_transit or delivered."""
+    routes: tuple[Mapping[str, Any], ...] = ()
+    """Which courier carries which orders, first fit: see dispatch.Rule."""
+    parcel_weight: str = "0.5"
+    """Kilograms, of a parcel of which nobody says otherwise."""
     confirmed_status: str = ""
     """Status a confirmed order is moved to in stores that have statuses; empty leaves it where it is."""
 
@@ -55,7 +59,7 @@ class Policy:
     def of(cls, stored: Mapping[str, Any] | None) -> Policy:
         known = {spec.name for spec in fields(cls)}
         values = {name: value for name, value in (stored or {}).items() if name in known}
-        for name in ("cod_gateways", "delivery_days"):
+        for name in ("cod_gateways", "delivery_days", "routes"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return cls(**values)
@@ -324,7 +328,7 @@ webhooks in place before the first reconciliation, no order falls between the tw
 
 CHANNEL_CHORES = {"templates": timedelta(hours=1), "profile": timedelta(hours=6)}
 
-COURIER_CHORES = {"track": timedelta(minutes=2)}
+COURIER_CHORES = {"track": timedelta(minutes=2), "cities": timedelta(hours=24)}
 
 EVERY = {**STORE_CHORES, **CHANNEL_CHORES, **COURIER_CHORES}
 

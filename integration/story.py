@@ -31,6 +31,7 @@ STATUS_WORDS = {
     "pickup_scheduled": "pickup planned", "pickup_failed": "pickup failed", "picked_up": "picked up",
     "at_destination": "in the customer's city", "return_in_transit": "on its way back", "damaged": "damaged",
     "on_hold": "on hold", "delayed": "delayed", "reattempt_asked": "another attempt asked for",
+    "disputed": "the customer says otherwise",
 }  # fmt: skip
 """Statuses as people read them."""
 

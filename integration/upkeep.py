@@ -17,13 +17,14 @@ from . import ingest, privacy, tracking
 from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
+from .dispatch import keep_cities
 from .errors import ConfigurationError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import OrderChanged, OrderRemoved
 from .groupcommit import insert_ignoring
 from .house import House
 from .ingest import DELIVERIES, delivery_row
 from .orders import Book, Order, apply_removed, forget_early_scans, is_news
-from .ports import Account, TemplateSeen, WatchesWebhooks, WebhookRequest
+from .ports import Account, Books, TemplateSeen, WatchesWebhooks, WebhookRequest, offers
 from .stores import EVERY, Chore, Connection, Store, hurry
 from .values import LANGUAGES
 
@@ -329,6 +330,17 @@ def prune(house: House, store_id: int, connection_id: int) -> str:
         return f"{ingest.prune(session)} old requests forgotten"
 
 
+def cities(house: House, store_id: int, connection_id: int) -> str:
+    """Learn where a courier delivers to."""
+    with house.db.read(store_id) as session:
+        adapter = house.registry.get("couriers", session.get_one(Connection, connection_id).adapter)
+    if not offers(adapter, Books):
+        return "it tells no cities"
+    found = adapter.cities(open_account(house, store_id, connection_id))
+    with house.db.lane(store_id) as session:
+        return f"{keep_cities(session, connection_id, found)} cities"
+
+
 CHORES: dict[str, Callable[[House, int, int], str]] = {
     "reconcile": reconcile,
     "absent": absent,
@@ -337,4 +349,5 @@ CHORES: dict[str, Callable[[House, int, int], str]] = {
     "profile": profile,
     "prune": prune,
     "track": tracking.track,
+    "cities": cities,
 }

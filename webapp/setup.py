@@ -30,6 +30,7 @@ from integration.outbox import Outbox, Touchpoint
 from integration.ports import InstallsByApproval, InstallsByCode, WatchesWebhooks
 from integration.stores import Store, hurry, uninstall
 from integration.values import masked
+from integration.watch import watched
 
 from .auth import channel_name, house, link, merchant, page, platforms, signed_in
 
@@ -239,6 +240,13 @@ def export(request_id: int) -> Any:
         return page("export.html", asked=asked, written=written, until=asked.asked_at + HAND_OVER)
 
 
+_FAILED = {
+    "message": "A message failed",
+    "write_back": "Your store could not be told",
+    "courier": "Your courier could not be told",
+}
+
+
 def _concerns(session: Session, store: Store) -> list[Concern]:
     """What only a person can mend, worst first."""
     found = [
@@ -250,6 +258,15 @@ def _concerns(session: Session, store: Store) -> list[Concern]:
         for c in store.connections
         if c.removed_at is None and c.health == "broken"
     ]
+    if parcels := len(watched(session, store)):
+        found.append(
+            Concern(
+                f"{parcels} parcel{'' if parcels == 1 else 's'} need{'s' if parcels == 1 else ''} a look",
+                "They went quiet, come back, or were tried in a way that does not add up.",
+                link("look.show"),
+                "wait",
+            )
+        )
     talks = session.scalars(
         select(Conversation).where(Conversation.needs_person != "").order_by(Conversation.needs_person_since).limit(20)
     )
@@ -277,7 +294,7 @@ def _concerns(session: Session, store: Store) -> list[Concern]:
         .limit(10)
     )
     for row in failed:
-        what = "A message failed" if row.kind == "message" else "Your store could not be told"
+        what = _FAILED[row.kind]
         name = row.order.name if row.order is not None else ""
         found.append(
             Concern(

@@ -66,11 +66,36 @@
     go(link.href);
   });
 
+  // A box that ticks all boxes of a name.
+  addEventListener("change", (event) => {
+    const name = event.target.dataset && event.target.dataset.all;
+    if (!name) return;
+    for (const box of document.getElementsByName(name)) box.checked = event.target.checked;
+  });
+
+  // A file comes by fetch too, and is handed to the browser from there.
+  const download = async (form, fields) => {
+    const answer = await fetch(form.action, { method: "POST", body: fields });
+    if (!(answer.headers.get("Content-Type") || "").startsWith("application/pdf")) {
+      show(await answer.text(), location.href, false);
+      return;
+    }
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = form.dataset.download;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  };
+
   addEventListener("submit", (event) => {
     const form = event.target;
     if (!embedded() || event.defaultPrevented) return;
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(form, event.submitter));
+    if (form.dataset.download) {
+      download(form, fields);
+      return;
+    }
     if (form.method === "get") {
       go(`${form.action.split("?")[0]}?${fields}`);
       return;

@@ -1,4 +1,6 @@
-"""Customers hear of each parcel: journeys begin per parcel or day, a parcel has a page, an answer may be awaited."""
+"""Customers hear of each parcel: journeys begin per parcel or day, a parcel has a page, an answer may be awaited; parcels
+are booked here.
+"""
 
 import secrets
 
@@ -15,6 +17,8 @@ def upgrade() -> None:
     op.add_column("shipments", sa.Column("token", sa.String(length=32), nullable=False, server_default=""))
     op.add_column("shipments", sa.Column("reference", sa.String(length=64), nullable=False, server_default=""))
     op.add_column("shipments", sa.Column("label_url", sa.String(length=500), nullable=False, server_default=""))
+    op.add_column("shipments", sa.Column("looked_at", db.Instant(), nullable=True))
+    op.add_column("shipments", sa.Column("booked_at", db.Instant(), nullable=True))
     shipments = sa.table("shipments", sa.column("id", db.Id), sa.column("token", sa.String))
     connection = op.get_bind()
     for number in connection.scalars(sa.select(shipments.c.id)).all():
@@ -33,3 +37,23 @@ def upgrade() -> None:
         table.add_column(sa.Column("given", db.Json(), nullable=False, server_default="{}"))
         table.create_foreign_key("touchpoint_of_shipment", "shipments", ["shipment_id"], ["id"], ondelete="CASCADE")
     op.add_column("conversations", sa.Column("awaits", db.Json(), nullable=True))
+
+    op.create_table(
+        "served_cities",
+        sa.Column("id", db.Id, nullable=False),
+        sa.Column("store_id", db.Id, nullable=False),
+        sa.Column("connection_id", db.Id, nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["store_id"], ["stores.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("served_cities_of_connection", "served_cities", ["store_id", "connection_id"], unique=False)
+    connection.execute(
+        sa.text(
+            "INSERT INTO chores (store_id, connection_id, name, due_at, failures, last_sentence)"
+            " SELECT store_id, id, 'cities', CURRENT_TIMESTAMP, 0, '' FROM connections"
+            " WHERE room = 'couriers' AND removed_at IS NULL"
+        )
+    )

@@ -1,0 +1,134 @@
+"""Watchdogs: parcels that a merchant should look at before their customers complain.
+
+A concern is derived from a parcel's scans and the clock, never kept: it is there while its evidence is, and gone when
+the parcel moves on or somebody has looked since it arose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from .db import Session
+from .events import UNKNOWN
+from .orders import Order, Shipment, ShipmentEvent
+from .parcels import BEFORE_PICKUP, Place
+from .stores import Store
+
+QUIET_FOR = timedelta(days=3)
+"""A parcel that moves is scanned at least that often."""
+
+NOT_FETCHED = timedelta(days=2)
+UNRECOGNISED = timedelta(days=1)
+WORKING_HOURS = range(8, 22)
+TOO_SOON = timedelta(minutes=10)
+"""A rider who fails within that of setting out did not go."""
+
+_MOVING = frozenset({"picked_up", "in_transit", "at_destination", "return_in_transit", "returning", "ready_for_pickup"})
+_WATCHED = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something about a parcel that a person should look at. `at` is when it arose."""
+
+    kind: str
+    sentence: str
+    at: datetime
+
+
+KINDS = {
+    "quiet": "No news", "not_fetched": "Not fetched", "late": "Not delivered today", "attempts": "Tried twice",
+    "untried": "Returned untried", "suspicious": "Suspicious attempt", "doubted": "Scans contradict",
+    "unknown": "Unknown word", "lost": "Lost or damaged", "disputed": "Customer disagrees", "courier": "Which courier?",
+}  # fmt: skip
+
+
+def concerns(shipment: Shipment, zone: ZoneInfo, now: datetime) -> list[Concern]:
+    """What is the matter with one parcel, gravest first."""
+    parcel = shipment.place
+    scans = sorted(shipment.scans, key=lambda scan: (scan.occurred_at, scan.id or 0))
+    if not scans or parcel.status in ("returned", "cancelled"):
+        return []
+    found = [*_contradictions(parcel, scans), *_attempts(parcel, scans, zone), *_silence(parcel, scans, zone, now)]
+    met = min(scan.seen_at for scan in scans)
+    if shipment.tracking_number and not shipment.adapter and parcel.status != "delivered" and now > met + UNRECOGNISED:
+        named = f"“{shipment.courier}”" if shipment.courier else "no courier"
+        found.append(
+            Concern("courier", f"The store names {named}, so nobody is asked where it is. Say who carries it.", met)
+        )
+    seen = shipment.looked_at
+    return [concern for concern in found if seen is None or concern.at > seen]
+
+
+def _contradictions(parcel: Place, scans: Sequence[ShipmentEvent]) -> Iterator[Concern]:
+    newest = scans[-1]
+    if parcel.status in ("lost", "damaged"):
+        yield Concern("lost", f"The courier reports it as {parcel.status}.", newest.occurred_at)
+    for scan in scans:
+        if scan.status == "disputed":
+            yield Concern("disputed", f"The customer wrote: {scan.raw_text}", scan.occurred_at)
+    if parcel.doubted:
+        yield Concern("doubted", f"After “{parcel.status.replace('_', ' ')}” came {_said(newest)}.", newest.occurred_at)
+    if newest.status == UNKNOWN and (newest.raw_code or newest.raw_text):
+        yield Concern("unknown", f"{_said(newest)} is a word that Dastak does not know.", newest.occurred_at)
+
+
+def _attempts(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo) -> Iterator[Concern]:
+    if parcel.leg == "rto" and parcel.attempts == 0:
+        began = min(scan.occurred_at for scan in scans if scan.status in ("returning", "return_in_transit"))
+        yield Concern("untried", "It is being returned, and nobody tried to deliver it.", began)
+    if parcel.status == "delivered":
+        return
+    if parcel.attempts >= 2:
+        last = max(scan.occurred_at for scan in scans if scan.status == "attempted")
+        yield Concern("attempts", f"The courier tried {parcel.attempts} times without success.", last)
+    for at, scan in enumerate(scans):
+        if scan.status != "attempted":
+            continue
+        local = scan.occurred_at.astimezone(zone)
+        if local.hour not in WORKING_HOURS:
+            yield Concern("suspicious", f"An attempt was reported at {local:%H:%M}, {_said(scan)}.", scan.occurred_at)
+        out = [s.occurred_at for s in scans[:at] if s.status == "out_for_delivery"]
+        if out and scan.occurred_at - max(out) < TOO_SOON:
+            minutes = int((scan.occurred_at - max(out)).total_seconds() // 60)
+            yield Concern(
+                "suspicious",
+                f"An attempt was reported {minutes} minutes after the rider set out, {_said(scan)}.",
+                scan.occurred_at,
+            )
+
+
+def _silence(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo, now: datetime) -> Iterator[Concern]:
+    newest = scans[-1].occurred_at
+    if parcel.status in BEFORE_PICKUP and now > newest + NOT_FETCHED:
+        yield Concern("not_fetched", "It was booked, and the courier has not fetched it.", newest + NOT_FETCHED)
+    if parcel.status in _MOVING and now > newest + QUIET_FOR:
+        yield Concern("quiet", f"Nobody has scanned it for {(now - newest).days} days.", newest + QUIET_FOR)
+    if parcel.status == "out_for_delivery" and parcel.since is not None:
+        night = parcel.since.astimezone(zone).replace(hour=WORKING_HOURS.stop, minute=0, second=0, microsecond=0)
+        if now > night:
+            yield Concern("late", "It went out for delivery, and by night it was not delivered.", night)
+
+
+def _said(scan: ShipmentEvent) -> str:
+    return f"“{scan.raw_text or scan.raw_code or scan.status.replace('_', ' ')}”"
+
+
+def watched(session: Session, store: Store) -> list[tuple[Shipment, list[Concern]]]:
+    """The store's parcels that need a look, the newest concern first."""
+    now = session.now()
+    rows = session.scalars(
+        select(Shipment)
+        .where(Shipment.poll_at.is_not(None))
+        .order_by(Shipment.id.desc())
+        .limit(_WATCHED)
+        .options(selectinload(Shipment.order).selectinload(Order.contact))
+    )
+    found = [(row, said) for row in rows if not row.order.gone and (said := concerns(row, store.zone, now))]
+    return sorted(found, key=lambda one: max(concern.at for concern in one[1]), reverse=True)
