@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from . import burst, drain, ingest, machine, peer, report
+from . import burst, drain, ingest, machine, parcels, peer, report
 from .machine import Referee
 from .stage import Stage
 
-PARTS = ("ingest", "burst", "drain")
+PARTS = ("ingest", "burst", "drain", "parcels")
 
 
 def main() -> None:
@@ -36,6 +36,9 @@ def main() -> None:
             depths = (1_000, 5_000) if given.quick else drain.DEPTHS
             rounds = 1 if given.quick else 3
             found["drain"] = drain.measure(stage, referee, depths=depths, drained=1_000, rounds=rounds)
+        if "parcels" in parts:
+            size = parcels.Size(20, 2_000) if given.quick else parcels.Size()
+            found["parcels"] = parcels.measure(stage, size)
     report.show(found)
     print(f"\n  kept in {report.save(found).relative_to(report.RESULTS.parent.parent)}")
     if report.lost(found):

@@ -50,6 +50,17 @@ def goals(found: dict[str, Any]) -> list[Goal]:
             at_least=False,
         ),
         Goal("… PostgreSQL", 1.15, _at(found, "drain", "postgresql", "growth", "median"), at_least=False),
+        *(goal for engine in ("sqlite", "postgresql") for goal in _parcel_goals(found, engine)),
+    ]
+
+
+def _parcel_goals(found: dict[str, Any], engine: str) -> list[Goal]:
+    one = ("parcels", engine)
+    return [
+        Goal(f"parcels a call of 50, {engine}", 45.0, _at(found, *one, "parcels_a_call")),
+        Goal("… calls of an account in a second", 2.0, _at(found, *one, "most_calls_of_an_account_in_a_second"), False),
+        Goal("… the fullest tenth of the interval, times its share", 1.5, _at(found, *one, "fullest_tenth"), False),
+        Goal("… memory at the end of a pass to after a tenth", 1.1, _at(found, *one, "memory_growth"), False),
     ]
 
 
@@ -78,6 +89,8 @@ def lost(found: dict[str, Any]) -> int:
     for engine in ("sqlite", "postgresql"):
         depths = _at(found, "drain", engine) or {}
         count += sum(one["failed"] for one in depths.values() if isinstance(one, dict) and "failed" in one)
+    for engine in ("sqlite", "postgresql"):
+        count += (_at(found, "parcels", engine, "not_asked") or 0) + len(_at(found, "parcels", engine, "faults") or {})
     return count
 
 
@@ -92,6 +105,8 @@ def show(found: dict[str, Any]) -> None:
         _burst(found["burst"])
     if "drain" in found:
         _drain(found["drain"])
+    if "parcels" in found:
+        _parcels(found["parcels"])
     print("\n  goals")
     for goal in goals(found):
         sign, said = ("≥" if goal.at_least else "≤"), {True: "met", False: "MISSED", None: "not measured"}[goal.met]
@@ -140,6 +155,16 @@ def _drain(found: dict[str, Any]) -> None:
                 print(f"    {f'{engine}, {int(depth):,} waiting':<32}{figures}")
         if engine in found:
             print(f"    {f'{engine}, messages sent per s':<32}{found[engine]['sent_per_second']:>9,.0f}")
+
+
+def _parcels(found: dict[str, Any]) -> None:
+    print(f"\n  one pass over {found['parcels']:,} parcels of {found['stores']} stores, all due at once")
+    for engine in ("sqlite", "postgresql"):
+        if one := found.get(engine):
+            print(
+                f"    {engine:<12}{one['seconds']:>7} s, {one['calls']:,} calls of {one['parcels_a_call']} parcels, "
+                f"{one['parcels_per_second']:,} parcels/s, {one['memory_mb']['at_the_end']} MB"
+            )
 
 
 def save(found: dict[str, Any]) -> Path:

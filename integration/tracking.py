@@ -46,28 +46,51 @@ _NEAR = frozenset({"out_for_delivery", "attempted"})
 
 
 def next_poll(
-    parcel: Place, newest: datetime | None, since: datetime, now: datetime, zone: ZoneInfo
+    parcel: Place, newest: datetime | None, since: datetime, now: datetime, zone: ZoneInfo, lot: float = 0.0
 ) -> datetime | None:
     """When to ask about a parcel again; None when never. `newest` is its newest scan, `since` when we met it.
 
-    Half an hour while it is at somebody's door in working hours, three hours while it moves, twelve before it was
-    picked up. Three days after its end, or 45 days after its last sign of life, it is left alone.
+    Every half hour while it is at somebody's door in working hours, every three hours while it moves, every twelve
+    before it was picked up. Three days after its end, or 45 days after its last sign of life, it is left alone. `lot`
+    is its account's share of each interval, see `_turn`.
     """
     last = newest or since
     if now - last > timedelta(days=45) or (parcel.status in _TERMINAL and now - last > timedelta(days=3)):
         return None
     if parcel.status in _TERMINAL:
-        return now + timedelta(hours=24)
+        return _turn(now, timedelta(hours=24), lot)
     if parcel.status in _NEAR:
-        soon = now + timedelta(minutes=30)
+        soon = _turn(now, timedelta(minutes=30), lot)
         local = soon.astimezone(zone)
         if local.hour in _WORKING_HOURS:
             return soon
         opens = local.replace(hour=_WORKING_HOURS.start, minute=0, second=0, microsecond=0)
-        return (opens if opens > local else opens + timedelta(days=1)).astimezone(UTC)
+        opens = (opens if opens > local else opens + timedelta(days=1)).astimezone(UTC)
+        return opens + lot * timedelta(minutes=30)
     if parcel.status not in STATUSES or parcel.status in BEFORE_PICKUP:
-        return now + timedelta(hours=12)
-    return now + timedelta(hours=3)
+        return _turn(now, timedelta(hours=12), lot)
+    return _turn(now, timedelta(hours=3), lot)
+
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _turn(now: datetime, every: timedelta, lot: float) -> datetime:
+    """The next of the moments, `every` apart, that an account has its lot at; not within a tenth of that.
+
+    So the parcels of one account come due together, which fills the calls of couriers that take many at once, and the
+    accounts of all stores are spread evenly over the interval, however they began: after an outage everything is due.
+    """
+    soonest = now + every / 10
+    rounds = (soonest - _EPOCH - every * lot) // every
+    return _EPOCH + every * (rounds + 1 + lot)
+
+
+def lot_of(connection_id: int) -> float:
+    """An account's place in every interval, from 0 to 1: by the golden ratio, so that any number of accounts are spread
+    evenly.
+    """
+    return connection_id * 0.618_033_988_75 % 1.0
 
 
 def track(house: House, store_id: int, connection_id: int) -> str:
@@ -176,7 +199,7 @@ def _hear(
             all_of_it = [(at, status) for at, status, _ in have | told]
             newest = max((at for at, _ in all_of_it), default=None)
             met = min((event.seen_at for event in shipment.scans), default=session.now())
-            plans[shipment.id] = next_poll(place(all_of_it), newest, met, session.now(), zone)
+            plans[shipment.id] = next_poll(place(all_of_it), newest, met, session.now(), zone, lot_of(connection_id))
     if new and answer is not None:  # before it is noted that they were asked about: nothing is lost in between
         row = delivery_row(
             "couriers",

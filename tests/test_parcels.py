@@ -7,11 +7,13 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from integration.events import UNKNOWN
 from integration.orders import FULFILMENT
 from integration.parcels import REMARKS, STATUSES, Place, place
-from integration.tracking import next_poll
+from integration.tracking import lot_of, next_poll
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -114,7 +116,35 @@ def test_a_parcel_is_asked_after_the_more_often_the_nearer_the_door_is(
 ) -> None:
     newest = now - timedelta(hours=last)
     asked = next_poll(Place(status), newest, newest, now, LAHORE)
-    assert asked == (now + after if after is not None else None)
+    if after is None:
+        assert asked is None
+    elif after.total_seconds() % (10 * 3600) == 0 or now.hour < 8:
+        assert asked == now + after
+    else:
+        assert asked is not None
+        assert now + after / 10 < asked <= now + after * 1.1
+        again = next_poll(Place(status), asked, asked, asked, LAHORE)
+        assert again == asked + after
+
+
+@given(
+    st.integers(2, 600),
+    st.integers(0, 10_000),
+    st.integers(0, 525_600).map(lambda minutes: T0 + timedelta(minutes=minutes)),
+)
+def test_accounts_are_asked_for_evenly_spread_over_the_interval_however_they_began(
+    many: int, first: int, now: datetime
+) -> None:
+    """After an outage everything is due at once. From then on no tenth of the interval has twice its share."""
+    every = timedelta(hours=3)
+    due = sorted(
+        next_poll(Place("in_transit"), now, now, now, LAHORE, lot_of(first + account)) or now for account in range(many)
+    )
+    assert now < due[0]
+    assert due[-1] <= now + every * 1.1
+    for tenth in range(10):
+        begins = now + every * (tenth + 1) / 10
+        assert sum(begins < at <= begins + every / 10 for at in due) <= many / 5 + 2
 
 
 def test_a_parcel_that_was_never_scanned_is_given_up_after_45_days() -> None:

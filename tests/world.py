@@ -340,6 +340,13 @@ class World:
             assert found is not None
             return tell(session, found)
 
+    def journeys(self, placed: Placed) -> dict[str, str]:
+        """The journeys an order is in, or was: name to `state: sentence`."""
+        with self.looking(placed.store) as session:
+            order = find_order(session, placed.order_id)
+            assert order is not None
+            return {e.journey: f"{e.state}: {e.sentence}" for e in order.enrollments}
+
     def touchpoints(self, placed: Placed) -> dict[str, str]:
         """What became of each contact: step to `state` or `state: reason`."""
         with self.looking(placed.store) as session:
