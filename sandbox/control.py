@@ -164,7 +164,9 @@ class Control:
         return as_json(self._couriers.scan(stated()), 201)
 
     def list_couriers(self) -> Response:
-        return as_json({"couriers": COURIERS, "parcels": self._couriers.all()})
+        """The parcels with their booking, their scans and the advice their courier was given; all, or those named."""
+        asked = {name: request.args.get(name, "") for name in ("courier", "order", "number")}
+        return as_json({"couriers": COURIERS, "parcels": self._couriers.all(**asked)})
 
     def set_courier(self) -> Response:
         """Where a courier pushes its scans to, as a merchant tells it on the courier's portal."""
