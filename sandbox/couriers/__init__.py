@@ -9,6 +9,7 @@ The shapes are those of the vendors' guides and of public clients. Where neither
 
 from __future__ import annotations
 
+import heapq
 from datetime import datetime
 
 import orjson
@@ -84,6 +85,13 @@ class Couriers:
                 and order in ("", parcel["order"])
                 and number in ("", parcel["number"])
             ]
+
+    def newest(self, most: int) -> tuple[list[Record], int]:
+        """The parcels that moved last, the youngest first, and how many there are in all."""
+        with self._world.lock:
+            moved = heapq.nlargest(most, self.parcels.values(), key=lambda parcel: parcel.get("moved", 0))
+            chosen = sorted(moved, key=lambda parcel: parcel.get("made", 0), reverse=True)
+            return [self.desks[parcel["courier"]].shown(parcel) for parcel in chosen], len(self.parcels)
 
     def desk(self, courier: object) -> Desk:
         desk = self.desks.get(str(courier))

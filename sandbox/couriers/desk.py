@@ -46,6 +46,7 @@ class Word:
 
 class Desk:
     name: ClassVar[str]
+    title: ClassVar[str]
     zone: ClassVar[ZoneInfo] = ZoneInfo("Asia/Karachi")
     policy: ClassVar[Policy | None] = None  # how it pushes; None for one that does not
     words: ClassVar[tuple[Word, ...]] = ()
@@ -105,6 +106,7 @@ class Desk:
                 "booking": None,
                 "advice": [],
                 "scans": [],
+                "made": self.world.next_number("courier_moves"),
             }
             before = parcel["order"]
             parcel |= told
@@ -166,6 +168,15 @@ class Desk:
 
     def takes_advice(self, parcel: Record) -> bool:
         return self.stage(parcel) == ATTEMPTED
+
+    def offered(self) -> list[Record]:
+        """The scans a rider or a sorter can make, in the order of a parcel's life."""
+        return [
+            {"stage": word.stage, "code": word.code, "text": word.text, "reason": word.reason,
+             "at_origin": word.stage in AT_ORIGIN}
+            for word in sorted(self.words, key=lambda word: STAGES.index(word.stage))
+            if word.stage != CANCELLED
+        ]  # fmt: skip
 
     def shown(self, parcel: Record) -> Record:
         """A parcel as the control API tells it."""

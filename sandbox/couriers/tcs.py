@@ -80,6 +80,7 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
 
 class Tcs(Desk):
     name = "tcs"
+    title = "TCS"
     booked_word = Word(BOOKED, "", "Shipment Booked")
     cancelled_word = Word(CANCELLED, "", "Cancelled")
     words = (

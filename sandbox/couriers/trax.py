@@ -70,6 +70,7 @@ def _number(value: float | str) -> bool:
 
 class Trax(Desk):
     name = "trax"
+    title = "Trax"
     policy = Policy("trax", 1, 10.0, range(200, 300), 3, 5.0, 60.0)
     booked_word = Word(BOOKED, "", "Booked")
     cancelled_word = Word(CANCELLED, "", "Cancelled")
