@@ -164,7 +164,12 @@ class Control:
         return as_json(self._couriers.scan(stated()), 201)
 
     def list_couriers(self) -> Response:
-        return as_json({"couriers": COURIERS, "parcels": self._couriers.all()})
+        """The parcels with their booking, their scans and the advice their courier was given; all, or those named.
+        And the words that each courier's scanner offers.
+        """
+        asked = {name: request.args.get(name, "") for name in ("courier", "order", "number")}
+        words = {desk.name: desk.offered() for desk in self._couriers.desks.values()}
+        return as_json({"couriers": COURIERS, "parcels": self._couriers.all(**asked), "words": words})
 
     def set_courier(self) -> Response:
         """Where a courier pushes its scans to, as a merchant tells it on the courier's portal."""

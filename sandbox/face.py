@@ -1,4 +1,6 @@
-"""The face: one page with the shop, the phones, the clock, the faults and the log, and the one answer it polls for."""
+"""The face: one page with the shop, the phones, the couriers' scanner, the clock, the faults and the log, and the one
+answer it polls for.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
 ORDERS_SHOWN = 25
 PHONES_SHOWN = 24
+PARCELS_SHOWN = 25
+SCANS_SHOWN = 12
 LINES_SHOWN = 120
+
+_SHORT = {"shopify": "Shopify", "woocommerce": "Woo", "whatsapp": "WhatsApp"}
 
 
 class Face:
@@ -40,7 +46,14 @@ class Face:
             shipping=SHIPPING,
             cast=[{"name": one.name, "phone": one.phone, "city": one.city, "locale": one.locale} for one in CAST],
             modes={mode: means for mode, (_, means) in MODES.items()},
-            vendors=VENDORS,
+            vendors=(
+                ("Stores and WhatsApp", {name: title for name, title in _SHORT.items() if name in VENDORS}),
+                ("Couriers", {desk.name: desk.title for desk in self._sandbox.couriers.desks.values()}),
+            ),
+            couriers={
+                desk.name: {"title": desk.title, "words": desk.offered()}
+                for desk in self._sandbox.couriers.desks.values()
+            },
             shopify_name=self._sandbox.shopify.shops[DEMO]["name"],
             woo_name=self._sandbox.woocommerce.store["name"],
             shopify_admin=f"/shopify/admin/store/{handle}",
@@ -74,6 +87,7 @@ class Face:
         with world.lock:
             messages = [as_shown(message) for message in sandbox.phones.chat(asked)[-100:]] if asked else []
         orders, total = sandbox.stores.newest(ORDERS_SHOWN)
+        parcels, parcels_total = sandbox.couriers.newest(PARCELS_SHOWN)
         return as_json(
             {
                 "now": world.clock.now().isoformat(timespec="milliseconds"),
@@ -88,6 +102,8 @@ class Face:
                 "messages": messages,
                 "orders": orders,
                 "orders_total": total,
+                "parcels": [{**one, "scans": one["scans"][-SCANS_SHOWN:]} for one in parcels],
+                "parcels_total": parcels_total,
                 "faults": world.faults.active(),
                 "log": world.log.read(None, whole("since", 0, 10**12), LINES_SHOWN, bodies=False),
                 "last": world.log.last,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from sandbox import Running, testing
+from sandbox.couriers import KEY, PASSWORD
 from sandbox.demo import Merchant, Stuck
 from sandbox.settings import Settings
 from sandbox.testing import Reply, StandIn, Told, until
@@ -87,6 +88,98 @@ def test_a_person_can_shop_and_tap(sandbox: Running, stand_in: StandIn, width: i
             assert page.evaluate("document.documentElement.scrollWidth") <= width, address
         browser.close()
     business.close()
+    assert complaints == []
+
+
+def _leopards(client: httpx.Client, path: str, **said: object) -> dict:
+    keys = {"api_key": KEY, "api_password": PASSWORD}
+    return client.post(f"/couriers/leopards/{path}/format/json/", json=keys | said).json()
+
+
+def _booked(client: httpx.Client) -> str:
+    """A parcel that Leopards took on for Karachi."""
+    booked = _leopards(
+        client,
+        "bookPacket",
+        booked_packet_weight=500,
+        booked_packet_no_piece=1,
+        booked_packet_collect_amount=2450,
+        booked_packet_order_id="#1001",
+        origin_city="self",
+        destination_city=592,
+        shipment_name_eng="self",
+        shipment_phone="self",
+        shipment_address="self",
+        consignment_name_eng="Ali <b>Raza</b>",
+        consignment_phone="03007654321",
+        consignment_address="7 Tariq Road",
+        special_instructions="Call first",
+    )
+    return booked["track_number"]
+
+
+def test_the_state_tells_of_parcels(sandbox: Running):
+    with httpx.Client(base_url=sandbox.url) as client:
+        assert client.get("/face/state").json()["parcels"] == []
+        first = _booked(client)
+        for number in range(30):
+            client.post("/control/scans", json={"courier": "tcs", "tracking_number": f"N{number}", "text": "Booked"})
+        client.post("/control/scans", json={"courier": "leopards", "tracking_number": first, "code": "AC"})
+        state = client.get("/face/state").json()
+        assert (len(state["parcels"]), state["parcels_total"]) == (25, 31)
+        assert state["parcels"][-1]["number"] == first  # it moved last, and is the oldest
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_rider_scans_on_the_page(sandbox: Running, width: int):
+    """Pick a booked parcel, scan it by mouse and by keyboard, see the advice that came, take in one by its number."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    client = httpx.Client(base_url=sandbox.url)
+    number = _booked(client)
+    complaints: list[str] = []
+
+    def scans(courier: str, of: str) -> list[str]:
+        asked = {"courier": courier, "number": of}
+        [parcel] = client.get("/control/couriers", params=asked).json()["parcels"]
+        return [f"{scan['code']} {scan['text']} {scan['location']}".strip() for scan in parcel["scans"]]
+
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None)
+        page.goto(sandbox.url)
+        if width < 700:
+            page.get_by_role("button", name="Parcels").click()
+        parcel = page.locator(".parcel", has_text=number)
+        parcel.locator("summary").click()
+        assert parcel.get_by_text("Ali <b>Raza</b>").count() == 1
+        page.get_by_role("group", name="In transit").get_by_role("button").first.click()
+        page.get_by_text(f"Leopards scanned {number}: Dispatched.").wait_for()
+        page.get_by_role("button", name="Pending Consignee not available").focus()
+        page.keyboard.press("Enter")
+        parcel.locator(".mark", has_text="Pending: Consignee not available").wait_for()
+        assert scans("leopards", number)[1:] == ["DP Dispatched LAHORE", "PN1 Pending KARACHI"]
+        focused = page.evaluate("document.activeElement.textContent")
+        assert focused == "PendingConsignee not available"  # the keyboard stays where it was
+
+        [row] = _leopards(client, "shipperAdviceList", cn_number=number)["data"]
+        advice = {"id": row["id"], "cn_number": number, "shipper_advice_status": "RT", "shipper_remarks": "Bring back"}
+        assert _leopards(client, "updateShipperAdvice", data=[advice])["status"] == "1"
+        parcel.locator(".mark", has_text="advice: return").wait_for()
+        parcel.get_by_text("return · Bring back").wait_for()
+
+        page.get_by_text("Hand a parcel over").click()
+        page.get_by_label("Courier", exact=True).select_option("tcs")
+        page.get_by_label("Number on it").fill("779412323079")
+        page.keyboard.press("Enter")
+        page.locator(".parcel[open]", has_text="779412323079").wait_for()
+        assert scans("tcs", "779412323079") == ["Shipment Picked Up LAHORE"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    client.close()
     assert complaints == []
 
 

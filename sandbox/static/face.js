@@ -3,6 +3,7 @@
   "use strict";
   const $ = (id) => document.getElementById(id);
   const cast = JSON.parse($("cast").textContent);
+  const couriers = JSON.parse($("couriers").textContent);
   const SHIPPING = 250;
   const ZONE = "Asia/Karachi";
 
@@ -149,7 +150,7 @@
   let chosen = null; // the number of the phone on screen, normalised
   let following = true; // until someone picks a phone, the one that rang last is shown
   let business = null; // which chat of that phone
-  let state = { phones: [], messages: [], orders: [], faults: [] };
+  let state = { phones: [], messages: [], orders: [], parcels: [], faults: [] };
 
   function plain(written) {
     const digits = written.replace(/\D/g, "");
@@ -535,6 +536,168 @@
     keyed(list, state.orders, (order) => order.store + order.order_id, orderNode);
   }
 
+  /* ---- the couriers' scanner ---- */
+  const STAGES = {
+    booked: "Booked",
+    picked_up: "Picked up",
+    in_transit: "In transit",
+    at_destination: "In the city",
+    out_for_delivery: "Out for delivery",
+    attempted: "Failed attempt",
+    delivered: "Delivered",
+    returning: "Going back",
+    returned: "Returned",
+    cancelled: "Cancelled",
+  };
+  const STAGE_MOOD = { delivered: "good", attempted: "open", returning: "bad", returned: "bad", cancelled: "bad" };
+  const CODES = ["id", "action", "type", "statusId", "shipper_advice_status"]; // of an advice: said by its meaning
+  const openParcels = new Set();
+  const newestOf = (parcel) => parcel.scans.reduce((newest, scan) => (scan.at >= newest.at ? scan : newest));
+  const wordsOf = (scan) => [scan.text || scan.code, scan.reason].filter(Boolean).join(": ");
+  const scanTime = (at) =>
+    new Date(`${at}Z`).toLocaleString("en-GB", {
+      weekday: "short",
+      day: "numeric",
+      month: "short",
+      hour: "2-digit",
+      minute: "2-digit",
+      timeZone: "UTC", // the courier's own clock, whatever it is
+    });
+
+  async function scanned(parcel, word) {
+    await call("POST", "/control/scans", {
+      courier: parcel.courier,
+      tracking_number: parcel.number,
+      code: word.code,
+      text: word.text,
+      reason: word.reason,
+      location: word.at_origin ? parcel.origin : parcel.destination,
+    });
+    $("scanned").textContent = `${couriers[parcel.courier].title} scanned ${parcel.number}: ${wordsOf(word)}.`;
+  }
+  function scannerNode(parcel) {
+    const words = couriers[parcel.courier].words;
+    const stages = [...new Set(words.map((word) => word.stage))];
+    const next = stages[stages.indexOf(parcel.stage) + 1];
+    return make(
+      "div",
+      { class: "scanner", role: "group", "aria-label": `Scan ${parcel.number}` },
+      ...stages.map((stage) =>
+        make(
+          "div",
+          { class: `stage${stage === next ? " next" : ""}`, role: "group", "aria-label": STAGES[stage] },
+          make("span", { "aria-hidden": "true" }, STAGES[stage]),
+          ...words
+            .filter((word) => word.stage === stage)
+            .map((word) =>
+              make(
+                "button",
+                { type: "button", onclick: attempt(() => scanned(parcel, word)) },
+                word.text,
+                word.reason ? make("small", {}, word.reason) : null,
+              ),
+            ),
+        ),
+      ),
+    );
+  }
+  function adviceText(advice) {
+    const said = Object.entries(advice.said).filter(([name]) => !CODES.includes(name));
+    return [advice.means, ...said.map(([, value]) => value)].join(" · ");
+  }
+  function parcelNode(parcel) {
+    const key = parcel.courier + parcel.number;
+    const newest = newestOf(parcel);
+    const booking = parcel.booking || {};
+    const advice = parcel.advice.at(-1);
+    const cod = booking.cod ? money(booking.cod) : parcel.booking ? "nothing to collect" : "";
+    const facts = [
+      ["To", [booking.name, booking.phone].filter(Boolean).join(", ")],
+      ["Address", [booking.address, booking.city].filter(Boolean).join(", ")],
+      ["Collect", parcel.courier === "shiprocket" ? cod.replace("Rs", "₹") : cod],
+      ["Way", `${parcel.origin} to ${parcel.destination}`],
+      ["Note", booking.note],
+      ["Booked", parcel.booking ? "" : "not through the courier: it was handed over"],
+    ];
+    return make(
+      "details",
+      {
+        class: "order parcel",
+        name: "parcel",
+        open: openParcels.has(key),
+        ontoggle: (event) => (event.target.open ? openParcels.add(key) : openParcels.delete(key)),
+      },
+      make(
+        "summary",
+        {},
+        make("b", {}, parcel.number),
+        make("span", { class: "who", dir: "auto" }, parcel.order ? `order ${parcel.order}` : "no order named"),
+        make("span", { class: "store" }, couriers[parcel.courier].title),
+        make(
+          "span",
+          { class: "marks" },
+          make("span", { class: `mark ${STAGE_MOOD[parcel.stage] || ""}` }, wordsOf(newest)),
+          advice ? make("span", { class: "mark tag" }, `advice: ${advice.means}`) : null,
+        ),
+      ),
+      make(
+        "div",
+        { class: "inside" },
+        make(
+          "dl",
+          {},
+          ...facts
+            .filter(([, value]) => value)
+            .flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]),
+          ...parcel.advice.flatMap((one) => [make("dt", {}, "Advice"), make("dd", { dir: "auto" }, adviceText(one))]),
+        ),
+        make(
+          "ol",
+          { class: "scans", "aria-label": "Scans, newest first" },
+          ...[...parcel.scans]
+            .reverse()
+            .map((scan) =>
+              make(
+                "li",
+                {},
+                make("time", {}, scanTime(scan.at)),
+                make("span", {}, wordsOf(scan)),
+                make("small", {}, scan.location),
+              ),
+            ),
+        ),
+        parcel.stage === "cancelled" ? null : scannerNode(parcel),
+      ),
+    );
+  }
+  function showParcels() {
+    $("parcels-count").textContent = state.parcels_total ? `${state.parcels_total.toLocaleString("en")} so far` : "";
+    const list = $("parcel-list");
+    if (!state.parcels.length) {
+      if (list.firstElementChild?.className !== "empty") {
+        list.replaceChildren(
+          make("p", { class: "empty" }, "No parcels yet. Book one in Dastak, and scan it here as a rider would."),
+        );
+      }
+      return;
+    }
+    keyed(list, state.parcels, (parcel) => parcel.courier + parcel.number, parcelNode);
+  }
+  $("take-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target.elements;
+    const courier = form.courier.value;
+    const parcel = { courier, number: form.number.value.trim(), origin: "LAHORE", destination: "KARACHI" };
+    const word = couriers[courier].words.find((one) => one.stage === "picked_up");
+    attempt(async () => {
+      await scanned(parcel, word);
+      for (const one of $("parcel-list").querySelectorAll("[open]")) one.open = false;
+      openParcels.clear();
+      openParcels.add(courier + parcel.number);
+      form.number.value = "";
+    })();
+  });
+
   /* ---- the world ---- */
   let lastOffset = null;
   function showClock() {
@@ -730,6 +893,7 @@
     showPeople();
     showChat();
     showOrders();
+    showParcels();
     showWorld();
     showLog(answer.log);
   }
