@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -28,18 +29,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 import run
+from integration.couriers import put_booking
 from integration.house import House
 from integration.ingest import WebhookDelivery
-from integration.orders import Order
+from integration.orders import Order, Shipment
 from integration.outbox import Outbox
+from integration.stores import Connection, connect
+from integration.vault import new_token, token_hash
+from sandbox.couriers import KEY, PASSWORD
 
 from .stage import ENGINES, Stage
 from .system import STORES, System, World, running, until
@@ -65,8 +71,20 @@ FAULTS = (
     ("woocommerce.webhooks", "duplicate", 0.1), ("woocommerce.webhooks", "reorder", 0.1),
     ("woocommerce.webhooks", "drop", 0.02), ("woocommerce.api", "error_500", 0.02),
     ("woocommerce.api", "timeout_after_accept", 0.003),
+    ("leopards.webhooks", "duplicate", 0.1), ("leopards.webhooks", "reorder", 0.1), ("leopards.webhooks", "drop", 0.05),
+    ("leopards.api", "error_500", 0.03), ("leopards.api", "timeout_after_accept", 0.02),
 )  # fmt: skip
-"""What the fake vendors do wrong, and how often. WhatsApp never drops a webhook for good: it repeats them for days."""
+"""What the fake vendors do wrong, and how often. WhatsApp never drops a webhook for good: it repeats them for days.
+What a courier never pushes is found when it is asked.
+"""
+
+COURIER = "leopards"
+SHIPPED = {"confirms", "has paid"}
+"""Whose orders are sent: Shopify's by their merchant, WooCommerce's are booked here."""
+
+SCANS = (("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("DV", "Delivered"))
+MAY_BE_MISSED = "dastak_out_for_delivery"
+"""Scans come in any order: who hears "delivered" first is not told afterwards that the rider is coming."""
 
 STORM = 90.0
 """Seconds the trouble goes on after the last order, unless everybody has heard before."""
@@ -90,6 +108,8 @@ class Customer:
     phone: str
     order_id: str = ""
     name: str = ""
+    number: str = ""
+    """Of the parcel, once it is sent."""
     tapped: list[str] = field(default_factory=list)
 
 
@@ -145,6 +165,7 @@ class Crowd:
     @staticmethod
     def _standard(one: Customer, message: dict[str, Any]) -> str:
         words = re.sub(r"https?://\S+", "<link>", (message["text"] or "").replace(one.name, "<order>"))
+        words = words.replace(one.number, "<number>") if one.number else words
         return f"{message.get('template') or message['type']}: {' '.join(words.split())}"
 
     def mark(self, one: Customer) -> dict[str, Any]:
@@ -156,8 +177,92 @@ class Crowd:
             "payment": told["payment_status"],
             "tags": sorted(told["tags"]),
             "meta": ours,
-            "notes": sorted(note["note"] for note in told["notes"] if not note["note"].startswith("Order status")),
+            "notes": sorted(note["note"] for note in told["notes"] if not note["note"].startswith(_NOT_OURS)),
         }
+
+
+_NOT_OURS = ("Order status", "Leopards")
+"""Notes that differ from order to order: the store's own, and where the parcel was when the store was told."""
+
+
+class Parcels:
+    """The parcels of a crowd: handed over, then scanned to the door, in whatever order and as often as it comes."""
+
+    def __init__(self, system: System, house: House, dice: random.Random) -> None:
+        self._world, self._house, self._dice = system.world, house, dice
+        self._numbers = itertools.count(100_000_001)
+
+    def connect(self) -> None:
+        """Both merchants have an account at the courier; it pushes to the first one's address."""
+        for store in STORES:
+            token = new_token()
+            with self._house.db.operator_writing() as session:
+                platform = session.scalars(select(Connection).where(Connection.adapter == store)).first()
+                assert platform is not None
+                connect(
+                    session, store_id=platform.store_id, room="couriers", adapter=COURIER, account=f"{COURIER}/{store}",
+                    credentials={"api_key": KEY, "api_password": PASSWORD}, state={}, vault=self._house.vault,
+                    token_hash=token_hash(token),
+                )  # fmt: skip
+            if store == "shopify":
+                url = f"{self._house.settings.public_url}/webhooks/couriers/{COURIER}/{token}"
+                self._world.ask("POST", "couriers", {"courier": COURIER, "push_url": url})
+
+    def hand_over(self, crowd: Crowd) -> None:
+        for one in crowd.customers:
+            if one.fate not in SHIPPED:
+                continue
+            if one.store == "shopify":
+                one.number = f"KI{next(self._numbers)}"
+                told = {"store": one.store, "action": "fulfil", "company": "LCS", "tracking_number": one.number}
+                self._world.ask("POST", f"orders/{one.order_id}", told)
+            else:
+                self._book(one)
+
+    def _book(self, one: Customer) -> None:
+        with self._house.db.operator() as looking:
+            order = looking.scalars(select(Order).where(Order.external_id == one.order_id)).one()
+            store_id, order_id = order.store_id, order.id
+        with self._house.db.lane(store_id) as session:
+            order = session.get_one(Order, order_id)
+            mine = select(Connection).where(Connection.adapter == COURIER, Connection.store_id == store_id)
+            put_booking(session, order, session.scalars(mine).one(), {"city": "Lahore", "weight": "0.5"})
+
+    def learn_numbers(self, crowd: Crowd) -> int:
+        """Under which number each was booked. Returns how many are still without one."""
+        with self._house.db.operator() as session:
+            rows = session.execute(
+                select(Order.external_id, Shipment.tracking_number).join(Shipment, Shipment.order_id == Order.id)
+            )
+            known = {external_id: number for external_id, number in rows if number}
+        for one in crowd.customers:
+            one.number = one.number or known.get(one.order_id, "")
+        return sum(not one.number for one in crowd.customers if one.fate in SHIPPED)
+
+    def scan(self, crowd: Crowd, *, wildly: bool, only: int | None = None) -> None:
+        """Every parcel to the door, or its nth scan only. Wildly: shuffled, some doubled, some old and late."""
+        now = self._house.clock.now()
+        scans = [
+            (one.number, code, text, now - timedelta(minutes=3 - place))
+            for one in crowd.customers
+            if one.number
+            for place, (code, text) in enumerate(SCANS)
+            if only in (None, place)
+        ]
+        if wildly:
+            old = [(n, "AC", "Out for delivery", now - timedelta(days=3)) for n, code, *_ in scans if code == "SP"]
+            scans += self._dice.sample(scans, len(scans) // 5) + self._dice.sample(old, len(old) // 3)
+            self._dice.shuffle(scans)
+        for number, code, text, at in scans:
+            told = {"courier": COURIER, "tracking_number": number, "code": code, "text": text, "at": at.isoformat()}
+            self._world.ask("POST", "scans", told)
+        with self._house.db.operator_writing() as session:  # and the couriers are asked at the same time
+            session.execute(update(Shipment).where(Shipment.poll_at.is_not(None)).values(poll_at=now))
+
+    def doubled(self, crowd: Crowd) -> list[str]:
+        """Orders that the courier took on twice."""
+        booked = Counter(p["order"] for p in self._world.ask("GET", f"couriers?courier={COURIER}")["parcels"])
+        return [f"{reference}: booked {count} times" for reference, count in booked.items() if reference and count > 1]
 
 
 # -- trouble -------------------------------------------------------------------------------------------------------
@@ -353,7 +458,16 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     with repeating(standard.look, lambda: 0.3):
         until(lambda: all(len(one.tapped) == len(TAPS[one.fate]) for one in standard.customers), "they have tapped")
     _settle(world, house)
+    parcels = Parcels(system, house, dice)
+    parcels.connect()
     first = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
+    parcels.hand_over(standard)
+    _settle(world, house)
+    parcels.learn_numbers(standard)
+    sent = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
+    for place in range(len(SCANS)):
+        parcels.scan(standard, wildly=False, only=place)
+        _settle(world, house)
 
     crowd, trouble = Crowd(world, dice, 11), Trouble(system, supervisor, dice)
     crowd.invite_many(ledger.orders)
@@ -368,17 +482,25 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         _advance(world, "6m")  # for what was lost since
         until(lambda: _heard(world, crowd, first), "every customer has heard", 600)
         _say("every customer has heard; four hours pass in trouble")
-        silent = {key: count + 1 if key[1] == "is silent" else count for key, count in first.items()}
+        silent = {key: count + 1 if key[1] == "is silent" else count for key, count in sent.items()}
         with trouble.under_way(dice):
+            parcels.hand_over(crowd)
             _advance(world, "4h")
             _wait(lambda: _heard(world, crowd, silent), STORM / 2)
-        until(lambda: _heard(world, crowd, silent), "the silent are reminded", 600)
+        until(lambda: _heard(world, crowd, silent), "the silent are reminded, parcels are on their way", 600)
+        parcels.learn_numbers(crowd)
+        _say("parcels are scanned to the door in trouble")
+        arrived = {key: count + (key[1] in SHIPPED) for key, count in silent.items()}
+        with trouble.under_way(dice):
+            parcels.scan(crowd, wildly=True)
+            _advance(world, "3m")
+            _wait(lambda: _heard(world, crowd, arrived), STORM / 2)
     _say("trouble ends; a day passes")
     _settle(world, house)
     for step in ("16h", "4h", "6m", "6m"):
         _advance(world, step)
         _settle(world, house)
-    _write(ledger, world, house, standard, crowd)
+    _write(ledger, world, house, standard, crowd, parcels)
     ledger.trouble = dict(sorted(trouble.made.items()))
 
 
@@ -455,7 +577,12 @@ def _waiting(house: House) -> dict[str, int]:
 # -- the ledger ----------------------------------------------------------------------------------------------------
 
 
-def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: Crowd) -> None:
+def _in_time(said: list[str]) -> bool:
+    places = {text.split(":")[0]: at for at, text in enumerate(said)}
+    return places.get(MAY_BE_MISSED, -1) < places.get("dastak_delivered", len(said))
+
+
+def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: Crowd, parcels: Parcels) -> None:
     words = {(one.store, one.fate): standard.transcript(one) for one in standard.customers}
     marks = {(one.store, one.fate): standard.mark(one) for one in standard.customers}
     for one in crowd.customers:
@@ -464,11 +591,15 @@ def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: C
         who = f"{one.store} {one.name} ({one.fate})"
         due, shown = Counter(words[key]), Counter(said)
         for text, count in (due - shown).items():
-            ledger.lost.append(f"{who}: {count} x {text[:100]}")
+            if not text.startswith(MAY_BE_MISSED):
+                ledger.lost.append(f"{who}: {count} x {text[:100]}")
+        if [text for text in said if text.startswith(MAY_BE_MISSED)] and not _in_time(said):
+            ledger.wrong.append(f"{who}: heard that the rider is coming after it was delivered")
         for text, count in (shown - due).items():
             (ledger.doubled if text in due else ledger.wrong).append(f"{who}: {count} x {text[:100]}")
         if (mark := crowd.mark(one)) != marks[key]:
             ledger.wrong.append(f"{who}: the store keeps {mark}, not {marks[key]}")
+    ledger.doubled += parcels.doubled(crowd)
     ledger.unsettled = [f"{state}: {count}" for state, count in _waiting(house).items()]
     with house.db.operator() as session:
         counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
