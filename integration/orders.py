@@ -322,6 +322,20 @@ class ShipmentEvent(Tenant, Base):
         return same_scan(self.occurred_at, self.status, self.raw_code)
 
 
+class CourierWord(Tenant, Base):
+    """What a word of a courier means that Dastak does not know, as the merchant says."""
+
+    __tablename__ = "courier_words"
+    __table_args__ = (UniqueConstraint("store_id", "adapter", "word", name="one_meaning_per_word"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    adapter: Mapped[str] = mapped_column(String(32))
+    word: Mapped[str] = mapped_column(String(300))
+    """In small letters, whole: see `courier_word`."""
+    status: Mapped[str] = mapped_column(String(24))
+    reason: Mapped[str] = mapped_column(String(40), default="")
+
+
 class Transition(Tenant, Base):
     """One move of one status of an order, or one that was refused: the spine of its timeline."""
 
@@ -397,6 +411,7 @@ class Book:
         self._contacts: dict[str, ContactPoint | None] = {}
         self._numbers: dict[tuple[tuple[str, ...], str], str | None] = {}
         self._parcels: dict[str, list[Shipment]] = {}
+        self._words: dict[tuple[str, str], CourierWord] | None = None
         self.early: set[str] = set()
         """Numbers of parcels that no order has yet, of which this transaction kept scans."""
 
@@ -435,6 +450,12 @@ class Book:
             found = self.session.scalars(_shipments().where(Shipment.tracking_number == tracking_number))
             self._parcels[tracking_number] = list(found)
         return self._parcels[tracking_number]
+
+    def meaning(self, adapter: str, word: str) -> CourierWord | None:
+        """What the merchant says a courier's word means, where Dastak does not know it."""
+        if self._words is None:
+            self._words = {(row.adapter, row.word): row for row in self.session.scalars(select(CourierWord))}
+        return self._words.get((adapter, courier_word(word)))
 
     def numbered(self, tracking_number: str) -> None:
         """A shipment got this number."""
@@ -656,9 +677,12 @@ def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery
     """
     session = book.session
     words = {name: getattr(fact, name) for name in ("reason", "raw_code", "raw_text", "location")}
+    status = fact.status
+    if status == UNKNOWN and (said := book.meaning(courier, fact.raw_code or fact.raw_text)) is not None:
+        status, words["reason"] = said.status, said.reason or fact.reason
     parcels = book.parcels(fact.tracking_number)
     if not parcels:
-        _keep_for_later(book, fact, words)
+        _keep_for_later(book, fact, status, words)
     made: list[Change] = []
     for shipment in parcels:
         order = shipment.order
@@ -666,9 +690,9 @@ def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery
         if courier and not shipment.adapter:
             shipment.adapter = courier
         with moves.of(shipment):
-            _note_scan(session, shipment, fact.status, fact.occurred_at, words, fact.tracking_number)
-        if (status := fulfilment_of(order.shipments)) is not None:
-            moves.to("fulfilment", status, note=fact.raw_text or fact.raw_code)
+            _note_scan(session, shipment, status, fact.occurred_at, words, fact.tracking_number)
+        if (fulfilment := fulfilment_of(order.shipments)) is not None:
+            moves.to("fulfilment", fulfilment, note=fact.raw_text or fact.raw_code)
         if _sent_unasked(order):
             moves.to("confirmation", "not_needed", note=SENT_UNASKED)
         if order.held == "no_answer" and order.confirmation != "expired":
@@ -705,6 +729,35 @@ def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, cou
     if (status := fulfilment_of(order.shipments)) is not None:
         moves.to("fulfilment", status, note=f"booked with {label}")
     return moves.made
+
+
+def courier_word(word: str) -> str:
+    """A courier's word as merchants' meanings are kept and looked up: whole, in small letters."""
+    return " ".join(word.split()).casefold()[:300]
+
+
+def explain(book: Book, adapter: str, word: str, status: str, reason: str = "") -> list[Change]:
+    """The merchant says what a courier's word means: from now on, and where it was scanned before."""
+    session, wanted = book.session, courier_word(word)
+    meaning = session.scalars(
+        select(CourierWord).where(CourierWord.adapter == adapter, CourierWord.word == wanted)
+    ).first()
+    if meaning is None:
+        meaning = CourierWord(store_id=session.store_id, adapter=adapter, word=wanted)
+        session.add(meaning)
+    meaning.status, meaning.reason = status, reason
+    made: list[Change] = []
+    unknown = select(ShipmentEvent.shipment_id).where(ShipmentEvent.status == UNKNOWN)
+    for shipment in session.scalars(_shipments().where(Shipment.adapter == adapter, Shipment.id.in_(unknown))):
+        moves = _Moves(session, shipment.order, "courier", session.now(), None)
+        with moves.of(shipment):
+            for event in shipment.events:
+                if event.status == UNKNOWN and courier_word(event.raw_code or event.raw_text) == wanted:
+                    event.status, event.reason = status, reason or event.reason
+        if (fulfilment := fulfilment_of(shipment.order.shipments)) is not None:
+            moves.to("fulfilment", fulfilment, note=f"“{word[:100]}” was explained")
+        made += moves.made
+    return made
 
 
 def dispute(session: Session, shipment: Shipment, words: str, at: datetime) -> None:
@@ -936,14 +989,14 @@ def ours(shipment: Shipment) -> bool:
     return shipment.external_id.startswith(OURS)
 
 
-def _keep_for_later(book: Book, fact: ShipmentScanned, words: dict[str, str]) -> None:
+def _keep_for_later(book: Book, fact: ShipmentScanned, status: str, words: dict[str, str]) -> None:
     session = book.session
     if fact.tracking_number in book.early:
         session.flush()
     book.early.add(fact.tracking_number)
-    key = same_scan(fact.occurred_at, fact.status, fact.raw_code)
+    key = same_scan(fact.occurred_at, status, fact.raw_code)
     if all(event.key != key for event in session.scalars(_without_shipment(fact.tracking_number))):
-        session.append(_scan(session, fact.status, fact.occurred_at, words, tracking_number=fact.tracking_number))
+        session.append(_scan(session, status, fact.occurred_at, words, tracking_number=fact.tracking_number))
 
 
 def _take_up(book: Book, shipment: Shipment) -> None:

@@ -196,9 +196,9 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
     session.bells.add("write")
 
 
-def put_instruction(session: Session, shipment: Shipment, said: int, advice: Advice) -> None:
-    """What a courier shall do with a parcel. `said` is the message that asked for it; what was asked for before, and
-    not told yet, gives way.
+def put_instruction(session: Session, shipment: Shipment, said: object, advice: Advice) -> None:
+    """What a courier shall do with a parcel. `said` names what asked for it, a message or a merchant's tap; what was
+    asked for before, and not told yet, gives way.
     """
     pending = select(Outbox).where(
         Outbox.order_id == shipment.order_id, Outbox.kind == "courier", Outbox.state == "queued"

@@ -118,6 +118,7 @@ def tell(session: Session, order: Order) -> Story:
         moments += _not_begun(enrollment)
         story.planned += _planned(enrollment)
     moments += [_write_back(row) for row in rows if row.kind == "write_back"]
+    moments += [_instruction(row) for row in rows if row.kind == "courier"]
     story.past = sorted(moments, key=lambda moment: moment.order)
     story.planned.sort(key=lambda moment: moment.at)
     return story
@@ -292,6 +293,29 @@ def _planned(enrollment: Enrollment) -> list[Moment]:
 
 def _journey_label(name: str) -> str:
     return JOURNEYS[name].label if name in JOURNEYS else name
+
+
+_INSTRUCTIONS = {
+    "book": ("is to be booked", "was booked", "could not be booked"),
+    "cancel": ("is to be cancelled", "was cancelled", "could not be cancelled"),
+    "reattempt": ("is asked to deliver again", "was asked to deliver again", "could not be asked to deliver again"),
+    "return": ("is asked to return it", "was asked to return it", "could not be asked to return it"),
+}
+
+
+def _instruction(row: Outbox) -> Moment:
+    """Something a courier was to do: (planned, done, not done)."""
+    change = row.change or {}
+    planned, done, undone = _INSTRUCTIONS[(change.get("advice") or {}).get("action") or change["do"]]
+    courier = str(change.get("adapter", "")).capitalize() or "The courier"
+    at = row.settled_at or row.created_at
+    if row.state == "sent":
+        return Moment(at, "parcel", f"{courier} {done}", row.sentence, "good")
+    if row.state == "failed":
+        return Moment(at, "parcel", f"{courier} {undone}", row.sentence, "bad")
+    if row.state == "cancelled":
+        return Moment(at, "silence", f"{courier} was not told", row.sentence)
+    return Moment(row.due_at, "parcel", f"{courier} {planned}", row.sentence, "wait")
 
 
 def _write_back(row: Outbox) -> Moment:

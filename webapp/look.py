@@ -9,9 +9,13 @@ from flask import Blueprint, abort, redirect, request
 from sqlalchemy import select
 from werkzeug.wrappers import Response as AnyResponse
 
+from integration.events import UNKNOWN
 from integration.inbox import Conversation, Message
-from integration.orders import Shipment
-from integration.ports import Tracks, offers
+from integration.journeys import Settled, react
+from integration.orders import Book, Shipment, explain
+from integration.outbox import Desk, put_instruction
+from integration.parcels import REMARKS, STATUSES
+from integration.ports import Advice, Tracks, offers
 from integration.stores import Connection, Store
 from integration.story import REASON_WORDS, STATUS_WORDS
 from integration.watch import KINDS, watched
@@ -21,6 +25,9 @@ from .auth import house, link, merchant, page, signed_in
 pages = Blueprint("look", __name__, url_prefix="/app/look")
 
 _CARDS = 50
+
+MEANINGS = [*STATUSES, *sorted(REMARKS - {UNKNOWN, "reattempt_asked", "disputed"})]
+"""What a courier's word may mean."""
 
 
 @pages.get("/")
@@ -44,6 +51,7 @@ def show() -> Any:
             words=STATUS_WORDS,
             reasons=REASON_WORDS,
             couriers=_couriers(session),
+            meanings=MEANINGS,
         )
 
 
@@ -70,6 +78,40 @@ def courier(shipment_id: int) -> AnyResponse:
             abort(422, "Choose one of your couriers.")
         shipment.adapter, shipment.poll_at = request.form["courier"], session.now()
     house().ring("chores", merchant().store_id)
+    return redirect(link("look.show"), 303)
+
+
+@pages.post("/<int:shipment_id>/word")
+@signed_in
+def word(shipment_id: int) -> AnyResponse:
+    """The merchant says what a courier's word means that Dastak does not know."""
+    status = request.form.get("status", "")
+    with house().db.lane(merchant().store_id) as session:
+        shipment, store = _shipment(session, shipment_id), session.get_one(Store, merchant().store_id)
+        newest = max(shipment.scans, key=lambda scan: scan.occurred_at, default=None)
+        if status not in MEANINGS or newest is None or newest.status != UNKNOWN or not shipment.adapter:
+            abort(422, "Choose one of the meanings.")
+        changes = explain(Book(session, store), shipment.adapter, newest.raw_code or newest.raw_text, status)
+        react(session, Desk(session, store), Settled(session, store), changes)
+        bells = set(session.bells)
+    house().ring_all(bells, merchant().store_id)
+    return redirect(link("look.show"), 303)
+
+
+@pages.post("/<int:shipment_id>/advise")
+@signed_in
+def advise(shipment_id: int) -> AnyResponse:
+    """The merchant decides for the customer: the courier shall try again, or bring it back."""
+    action = request.form.get("action")
+    notes = {"reattempt": "Please deliver again.", "return": "Please return it to the shipper."}
+    if action not in notes:
+        abort(422, "Choose what the courier shall do.")
+    with house().db.lane(merchant().store_id) as session:
+        shipment = _shipment(session, shipment_id)
+        said = f"merchant/{session.now():%Y%m%d%H%M}"
+        put_instruction(session, shipment, said, Advice(action=action, note=notes[action]))
+        bells = set(session.bells)
+    house().ring_all(bells, merchant().store_id)
     return redirect(link("look.show"), 303)
 
 

@@ -9,10 +9,13 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import selectinload
 from werkzeug.wrappers import Response as AnyResponse
 
+from integration.access import open_account
+from integration.couriers import booked_of
 from integration.guards import zone_of
 from integration.inbox import Conversation
-from integration.orders import Order, address_of, language_for
-from integration.stores import Store
+from integration.orders import Order, Shipment, address_of, language_for
+from integration.ports import Proof, Proves, offers
+from integration.stores import Connection, Store
 from integration.story import STATUS_WORDS, tell
 from integration.values import RIGHT_TO_LEFT, clean
 
@@ -80,6 +83,27 @@ def listing() -> Any:
 @pages.get("/<int:order_id>")
 @signed_in
 def show(order_id: int) -> Any:
+    return _show(order_id)
+
+
+@pages.post("/<int:order_id>/proof/<int:shipment_id>")
+@signed_in
+def proof(order_id: int, shipment_id: int) -> Any:
+    """Ask the courier what it holds as proof of a delivery."""
+    here, store_id = house(), merchant().store_id
+    with here.db.read(store_id) as session:
+        shipment = session.get(Shipment, shipment_id) if shipment_id < 2**62 else None
+        if shipment is None or shipment.order_id != order_id:
+            abort(404, "There is no such parcel in this order.")
+        adapter, booked = here.registry.find("couriers", shipment.adapter), booked_of(shipment)
+        living = (Connection.adapter == shipment.adapter, Connection.removed_at.is_(None))
+        connection_id = session.scalar(select(Connection.id).where(*living))
+    if adapter is None or connection_id is None or not offers(adapter, Proves):
+        abort(422, "No courier is connected that could show proof of this delivery.")
+    return _show(order_id, (shipment_id, adapter.proof(open_account(here, store_id, connection_id), booked)))
+
+
+def _show(order_id: int, proof: tuple[int, Proof | None] | None = None) -> Any:
     with house().db.read(merchant().store_id) as session:
         order = session.get(Order, order_id) if order_id < 2**62 else None
         if order is None:
@@ -101,6 +125,9 @@ def show(order_id: int) -> Any:
             language=LANGUAGE_NAMES.get(language, language),
             rtl=RIGHT_TO_LEFT,
             zone=zone_of(order.contact, store),
+            parcels=[parcel for parcel in order.shipments if parcel.status != "cancelled"],
+            provers={name for name, one in house().registry.room("couriers").items() if offers(one, Proves)},
+            proof=proof,
             now=session.now(),
         )
 

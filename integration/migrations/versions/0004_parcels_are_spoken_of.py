@@ -50,6 +50,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("served_cities_of_connection", "served_cities", ["store_id", "connection_id"], unique=False)
+    op.create_table(
+        "courier_words",
+        sa.Column("id", db.Id, nullable=False),
+        sa.Column("store_id", db.Id, nullable=False),
+        sa.Column("adapter", sa.String(length=32), nullable=False),
+        sa.Column("word", sa.String(length=300), nullable=False),
+        sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["store_id"], ["stores.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("store_id", "adapter", "word", name="one_meaning_per_word"),
+    )
     connection.execute(
         sa.text(
             "INSERT INTO chores (store_id, connection_id, name, due_at, failures, last_sentence)"
