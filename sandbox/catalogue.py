@@ -11,6 +11,7 @@ from sandbox.phones import country_of, normalised
 
 SHIPPING = Decimal("250.00")
 CURRENCY = "PKR"
+CURRENCIES = (CURRENCY, "INR")
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Basket:
     payment: str
     note: str = ""
     opt_in: bool | None = None  # the WhatsApp box at the checkout: ticked, left empty, or not offered
+    currency: str = CURRENCY  # WooCommerce's only: plugins let customers choose; the prices stay as they are
 
     @property
     def subtotal(self) -> Decimal:
@@ -171,7 +173,10 @@ class Basket:
         opt_in = stated.get("opt_in")
         if opt_in is not None and not isinstance(opt_in, bool):
             raise Refusal("opt_in is true, false, or left out.")
-        return cls(_customer(stated.get("customer")), _items(stated.get("items")), payment, note, opt_in)
+        currency = stated.get("currency", CURRENCY)
+        if currency not in CURRENCIES:
+            raise Refusal(f"There is no currency {currency!r}. Currencies: {', '.join(CURRENCIES)}.")
+        return cls(_customer(stated.get("customer")), _items(stated.get("items")), payment, note, opt_in, currency)
 
 
 def _customer(stated: Any) -> Customer:

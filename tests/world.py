@@ -110,12 +110,22 @@ class Placed:
 
 
 COURIER_KEYS: dict[str, dict[str, str]] = {
-    "tcs": {"client_id": "sandbox-courier-key", "client_secret": "sandbox-courier-password"},
+    "tcs": {
+        "client_id": "sandbox-courier-key", "client_secret": "sandbox-courier-password",
+        "username": "sandbox-courier-key", "password": "sandbox-courier-password", "account_number": "0231L1",
+        "cost_center": "001", "pickup_city": "LAHORE", "pickup_phone": "03001234567", "shipper_name": "Lahore Lawn",
+        "pickup_address": "1 Canal Road",
+    },
     "leopards": {"api_key": "sandbox-courier-key", "api_password": "sandbox-courier-password"},
-    "postex": {"token": "sandbox-courier-key"},
-    "trax": {"api_key": "sandbox-courier-key"},
-    "shiprocket": {"email": "api@shop.example", "password": "sandbox-courier-password"},
-}
+    "postex": {"token": "sandbox-courier-key", "pickup_address_code": "001"},
+    "trax": {
+        "api_key": "sandbox-courier-key", "pickup_address_id": "1", "service_type_id": "1", "shipping_mode_id": "1",
+        "contact_email": "orders@shop.example",
+    },
+    "shiprocket": {
+        "email": "api@shop.example", "password": "sandbox-courier-password", "pickup_location": "Primary",
+    },
+}  # fmt: skip
 """What opens an account at each courier of the sandbox."""
 
 
