@@ -15,8 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import select
 
-from integration.orders import Order
+from integration.couriers import put_booking
+from integration.orders import Order, Shipment
 from integration.outbox import Outbox
+from integration.stores import Connection
 from sandbox.couriers import KEY, PASSWORD
 
 from .conftest import build, settings_for
@@ -124,7 +126,7 @@ def test_the_pages_of_a_merchant_fit_and_are_silent(peopled: World, watched: Wat
         orders = session.scalars(select(Order.id).order_by(Order.id)).all()
     for path in (
         "/app/", "/app/orders", "/app/orders?view=awaiting", "/app/orders?q=nobody", "/app/whatsapp", "/app/journeys",
-        "/app/couriers/",
+        "/app/couriers/", "/app/dispatch/", "/app/look/",
         *(f"/app/journeys?language={code}" for code in ("en", "ur-Latn", "ur", "hi", "es", "pt")),
         *(f"/app/orders/{order}" for order in orders), "/install/woocommerce",
     ):  # fmt: skip
@@ -159,6 +161,121 @@ def test_a_page_that_is_not_there_says_where_to_go(peopled: World, watched: Watc
 def test_nonsense_in_an_address_is_no_crash(peopled: World, desk: Watched, query: str) -> None:
     _sign_in(desk.page, peopled)
     assert desk.page.goto(f"{peopled.app_url}/app/orders?{query}").status == 200
+
+
+# -- parcels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sending(peopled: World) -> World:
+    """A merchant with two couriers, a rule, orders to send, and a parcel that does not add up."""
+    for courier in ("leopards", "tcs"):
+        peopled.connect_courier("woocommerce", courier)
+    lost = peopled.place("woocommerce", "prepaid")
+    with peopled.house.db.lane(peopled.store_id("woocommerce")) as session:
+        order = session.scalars(select(Order).where(Order.external_id == lost.order_id)).one()
+        connection = session.scalars(select(Connection).where(Connection.adapter == "leopards")).one()
+        put_booking(session, order, connection, {"city": "Lahore", "city_code": "789", "weight": "1"})
+    peopled.settle()
+    with peopled.looking("woocommerce") as session:
+        parcel = session.scalars(select(Shipment).where(Shipment.order_id == order.id)).one()
+    for code, text in (("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("", "Pending"), ("", "Lost in a flood")):
+        peopled.scan("leopards", parcel.tracking_number, code, text)
+    with peopled.house.db.lane(peopled.store_id("woocommerce")) as session:
+        session.get_one(Shipment, parcel.id).poll_at = session.now()
+    peopled.advance("3m")
+    return peopled
+
+
+def test_an_order_is_booked_labelled_and_taken_back_from_the_dispatch_page(sending: World, watched: Watched) -> None:
+    placed, page = sending.place("woocommerce", "prepaid"), watched.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    page.evaluate("document.querySelectorAll('details').forEach(closed => { closed.open = true })")
+    _fits(page)
+    for box in page.locator("input[name=order]").all():
+        box.uncheck()
+    page.get_by_label(f"Send {placed.name}", exact=True).check()
+    page.get_by_label(f"Courier for {placed.name}", exact=True).select_option("leopards")
+    page.get_by_label(f"City for {placed.name}", exact=True).fill("Lahor e")
+    page.get_by_role("button", name="Book the chosen orders").click()
+    expect(page.get_by_text("is being booked with Leopards Courier")).to_be_visible()
+    _fits(page)
+    sending.settle()
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    expect(page.get_by_label(f"Label of {placed.name}", exact=True)).to_be_visible()
+    _fits(page)
+    for box in page.locator("input[name=parcel]").all():
+        box.uncheck()
+    page.get_by_label(f"Label of {placed.name}", exact=True).check()
+    asked = page.evaluate(
+        """async () => {
+             const form = document.getElementById("labels");
+             const answer = await fetch(form.action, {method: "POST", body: new URLSearchParams(new FormData(form))});
+             return [answer.status, answer.headers.get("Content-Type"), (await answer.text()).slice(0, 4)];
+           }"""
+    )
+    assert asked == [200, "application/pdf", "%PDF"]
+    page.get_by_label(f"Cancel the booking of {placed.name}", exact=True).click()
+    sending.settle()
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    expect(page.get_by_label(f"Send {placed.name}", exact=True)).to_be_visible()
+    watched.silent()
+
+
+def test_what_cannot_be_booked_says_why_and_stays(sending: World, desk: Watched) -> None:
+    placed, page = sending.place("woocommerce", "prepaid"), desk.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    page.get_by_label(f"Courier for {placed.name}", exact=True).select_option("leopards")
+    page.get_by_label(f"City for {placed.name}", exact=True).fill("Karachee Cantt")
+    page.get_by_role("button", name="Book the chosen orders").click()
+    expect(page.get_by_text("Leopards Courier does not go to “Karachee Cantt”")).to_be_visible()
+    sending.settle()
+
+
+def test_a_rule_chooses_the_courier_and_can_be_deleted(sending: World, watched: Watched) -> None:
+    placed, page = sending.place("woocommerce", "prepaid"), watched.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    page.get_by_text("Add a rule").click()
+    page.locator("#rules select[name=courier]").select_option("tcs")
+    page.get_by_label("Cities").fill("Lahore, Karachi")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_label(f"Courier for {placed.name}", exact=True)).to_have_value("tcs")
+    expect(page.get_by_text("your rule: all orders to Lahore, Karachi").first).to_be_visible()
+    page.get_by_label("Delete rule 1").click()
+    expect(page.get_by_text("your rule: all orders")).to_have_count(0)
+    watched.silent()
+
+
+def test_an_order_nobody_answered_for_can_be_confirmed_by_hand(sending: World, desk: Watched) -> None:
+    placed, page = sending.place("woocommerce"), desk.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    page.get_by_label(f"Confirm {placed.name} by hand", exact=True).click()
+    expect(page.get_by_label(f"Send {placed.name}", exact=True)).to_be_visible()
+    sending.settle()
+    assert sending.states(placed)[0] == "confirmed"
+
+
+def test_a_parcel_that_does_not_add_up_is_shown_and_its_unknown_word_explained(
+    sending: World, watched: Watched
+) -> None:
+    page = watched.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/look/")
+    page.evaluate("document.querySelectorAll('details').forEach(closed => { closed.open = true })")
+    _fits(page)
+    if watched.page.viewport_size["width"] == 1280:
+        expect(page.get_by_text("An attempt was reported")).to_be_visible()
+        page.get_by_label("It means").select_option("on_hold")
+        page.get_by_role("button", name="From now on").click()
+        expect(page.get_by_text("is a word that Dastak does not know")).to_have_count(0)
+    else:
+        page.get_by_role("button", name=re.compile("I have looked")).first.click()
+        expect(page.get_by_text("Nothing needs a look")).to_be_visible()
+    watched.silent()
 
 
 # -- inside Shopify's admin ------------------------------------------------------------------------------------------
