@@ -31,7 +31,12 @@ Read in this order; a module imports only from those above it (tests/test_house.
     rendering   an order turned into the words of a message
     outbox      Touchpoint, Outbox: put, deliver, write, settle
     journeys    the engine and one file per journey: react, advance
+    answers     one answer to one message of a customer
+    advice      what a customer says of a parcel: again, elsewhere, back, something is wrong
     replies     what a customer's answer does
+    dispatch    what may be sent and with whom: the queue, served cities, the merchant's rules
+    couriers    telling couriers: book, cancel, advise
+    watch       parcels that a merchant should look at
     privacy     export, erase
     groupcommit one commit shared by concurrent requests
     unknown     UnknownWord: what vendors said that no table knows, counted

@@ -87,8 +87,8 @@ def keep_cities(session: Session, connection_id: int, cities: Iterable[City]) ->
 
 def plain(city: str) -> str:
     """A city as it is compared: small letters, no accents, no punctuation."""
-    decomposed = unicodedata.normalize("NFKD", city.casefold())
-    return re.sub(r"[^\w]+", " ", "".join(c for c in decomposed if not unicodedata.combining(c))).strip()
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", city).casefold())
+    return re.sub(r"[\W_]+", " ", "".join(c for c in letters if not unicodedata.combining(c))).strip()
 
 
 _ALIKE = 88

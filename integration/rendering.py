@@ -111,7 +111,7 @@ def _place(order: Order, parcel: Place) -> str:
     return "sent" if order.fulfilment not in ("unfulfilled", "booked", UNKNOWN) else "preparing"
 
 
-_COMING = BEFORE_PICKUP | {"picked_up", "in_transit", "at_destination"}
+_COMING = BEFORE_PICKUP | {UNKNOWN, "picked_up", "in_transit", "at_destination"}
 
 _PLACES = {
     "pickup_scheduled": "booked", "pickup_failed": "booked", "return_in_transit": "returning", "damaged": "lost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
@@ -75,7 +76,19 @@ def test_every_status_says_something_of_the_order_that_an_order_may_be(word: str
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_parcels_way(scans: tuple[str, ...], expected: Place) -> None:
-    assert place(_at(*scans)) == expected
+    found = place(_at(*scans))
+    assert replace(found, since=None, attempts=0) == expected
+
+
+def test_a_place_knows_since_when_and_how_often_the_door_was_tried() -> None:
+    """Several scans of one failed attempt are one attempt; the next day's is another."""
+    tried = [(T0, "out_for_delivery"), (T0 + timedelta(hours=2), "attempted"), (T0 + timedelta(hours=3), "attempted")]
+    assert (place(tried).attempts, place(tried).since) == (1, T0 + timedelta(hours=3))
+    again = [*tried, (T0 + timedelta(hours=24), "out_for_delivery"), (T0 + timedelta(hours=26), "attempted")]
+    assert (place(again).attempts, place(again).since) == (2, T0 + timedelta(hours=26))
+    assert place([*again, (T0 + timedelta(hours=1), "on_hold")]) == place(again)
+    late = (T0 + timedelta(hours=1, seconds=30), "delivered")
+    assert place([(T0, "returned"), late]).since == T0
 
 
 def test_of_one_moment_the_most_significant_scan_counts() -> None:
@@ -118,7 +131,7 @@ def test_a_parcel_is_asked_after_the_more_often_the_nearer_the_door_is(
     asked = next_poll(Place(status), newest, newest, now, LAHORE)
     if after is None:
         assert asked is None
-    elif after.total_seconds() % (10 * 3600) == 0 or now.hour < 8:
+    elif now != NOON:  # when the day begins
         assert asked == now + after
     else:
         assert asked is not None

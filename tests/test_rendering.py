@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from integration import catalogue
 from integration.catalogue import TEMPLATES, Template, languages_to_try, pick, shelve, template_name, wording
-from integration.orders import LineItem, Order
+from integration.orders import LineItem, Order, Shipment, ShipmentEvent
 from integration.rendering import (
     REASONS,
     body,
     choices,
     eta_line,
+    given_values,
     isolated,
     items_line,
     order_values,
+    parcel_values,
     preview,
     reply_text,
 )  # fmt: skip
@@ -55,6 +57,19 @@ def _order(items: int = 2, **values: Any) -> Order:
     return order
 
 
+def _shipment(order: Order, *scans: str, courier: str = "TCS", number: str = "779412345678") -> Shipment:
+    parcel = Shipment(id=9, store_id=1, external_id="1", courier=courier, tracking_number=number, token="t0k3n")
+    parcel.__dict__["order"] = order
+    parcel.__dict__["events"] = [
+        ShipmentEvent(
+            store_id=1, status=word, occurred_at=NOON, seen_at=NOON, location="LAHORE", tracking_number=number,
+            reason="consignee_unavailable" if word == "attempted" else "",
+        )
+        for word in scans
+    ]  # fmt: skip
+    return parcel
+
+
 SPARSE = {"customer_name": "", "address": {}}
 
 
@@ -79,15 +94,23 @@ def test_every_template_and_reply_is_whole(language: str, order: Order) -> None:
     """Full facts are all said; where a fact is missing there are words instead, never a hole."""
     for policy in ({}, {"delivery_days": (2, 4)}):
         values = order_values(order, _store(**policy), language, NOON)
-        for key in TEMPLATES:
-            _whole(body(key, language, values))
-        for key in REPLIES:
-            _whole(reply_text(key, language, values))
+        for place in ("", "in_transit", "out_for_delivery", "attempted", "ready_for_pickup", "delivered"):
+            scans = (place,) if place else ()
+            values |= parcel_values(_shipment(order, *scans), _store(**policy), language, NOON, "https://shop.example")
+            values |= given_values({"day": "2026-05-06", "new_address": "House 7, Lahore"}, language)
+            coming = place in ("", "in_transit")
+            for key in TEMPLATES:
+                if key != "dispatched" or coming:  # where it is not sent there is nothing more to expect
+                    _whole(body(key, language, values))
+            for key in REPLIES:
+                _whole(reply_text(key, language, values))
 
 
 @pytest.mark.parametrize(("key", "language"), list(itertools.product(TEMPLATES, LANGUAGES)))
 def test_a_template_says_all_that_it_was_given(key: str, language: str) -> None:
-    values = order_values(_order(), _store(), language, NOON)
+    order = _order()
+    values = order_values(order, _store(), language, NOON)
+    values |= parcel_values(_shipment(order, "in_transit"), _store(), language, NOON, "https://shop.example")
     text = body(key, language, values)
     for name in wording(language).variables(key):
         assert values[name] in text, name

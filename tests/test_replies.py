@@ -127,7 +127,7 @@ def test_no_phrase_means_two_things() -> None:
                 key = meaning(phrase)
                 assert key == meant, f"{phrase!r} ({language}) means {key!r} and {meant!r}"
                 assert seen.setdefault(phrase.casefold(), meant) == meant
-    assert set(MEANINGS.values()) == {"stop", "start", "confirm", "decline"}
+    assert set(MEANINGS.values()) == {"stop", "start", "confirm", "decline", "where", "nobody_came"}
 
 
 # -- wording: what a channel would refuse is refused here first ----------------------------------------------------
