@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ def call(
     *,
     json: Any = None,
     form: Mapping[str, str] | None = None,
-    query: Mapping[str, str] | None = None,
+    query: Mapping[str, str | Sequence[str]] | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float | None = None,
     content: bytes | None = None,
@@ -93,7 +93,7 @@ def told(
     """
     said = body_of(response)
     if response.status_code in (401, 403) or (isinstance(said, dict) and refused(said)):
-        raise ConfigurationError(f"{vendor} does not accept these credentials. Please check them and enter them again.")
+        raise unwelcome(vendor)
     if response.status_code == 429:
         raise TransientError(f"{vendor} asks to be called less often", retry_after=retry_after(response))
     if response.status_code in (400, 404, 422):
@@ -101,6 +101,10 @@ def told(
     if response.status_code >= 400 or said is None:
         raise TransientError(f"{vendor} answered with HTTP {response.status_code} and nothing that can be read")
     return WebhookRequest({}, response.content)
+
+
+def unwelcome(vendor: str) -> ConfigurationError:
+    return ConfigurationError(f"{vendor} does not accept these credentials. Please check them and enter them again.")
 
 
 def retry_after(response: httpx.Response) -> float | None:
