@@ -106,15 +106,15 @@ class Shiprocket:
         **dict.fromkeys((24, 25, 44), "damaged"),
     }
     """The shipment table."""
-    labels: dict[str, Meaning] = {
+    phrases: dict[str, Meaning] = {
         "UNDELIVERED-1ST ATTEMPT": "attempted", "UNDELIVERED-2ND ATTEMPT": "attempted",
         "UNDELIVERED-3RD ATTEMPT": "attempted", "REAACHED_AT_DESTINATION_HUB": "at_destination",
         "IN_TRANSIT-EN-ROUTE": "in_transit", "RTO IN INTRANSIT": "return_in_transit",
     }  # fmt: skip
-    """Labels seen without an id, typing errors included."""
+    """Labels of scans seen without an id, typing errors included."""
     reasons = REASONS
 
-    _words, _reasons = Words(statuses, labels), Words(REASONS)
+    _words, _reasons = Words(statuses, phrases), Words(REASONS)
     _RETURN = {"delivered": "returned", "booked": "returning", "pickup_scheduled": "returning"}
 
     def __init__(self, config: AdapterConfig) -> None:

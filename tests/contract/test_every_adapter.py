@@ -70,7 +70,7 @@ def test_every_status_it_knows_has_a_recording(room: str, name: str) -> None:
     """Couriers and gateways translate codes by a table; each code of it stands in some recorded request."""
     adapter, _ = build(room, name)
     bodies = b"".join(recorded.request.body for recorded in recordings(room, name))
-    for table in ("statuses", "labels", "reasons"):
+    for table in ("statuses", "phrases", "reasons"):
         for code in getattr(adapter, table, {}):
             said = json.dumps(str(code), ensure_ascii=False)[1:-1].encode()
             assert said in bodies or said.upper() in bodies, f"no fixture shows {code!r} of its {table}"

@@ -55,6 +55,11 @@ def _ends(exchange: Exchange) -> str:
     return str(told["error"]["type"]) if "error" in told else "nothing" if silent else "result"
 
 
+def _ends_in_a_change(exchange: Exchange) -> bool:
+    told = exchange.told["exchanges"]
+    return _ends(exchange) == "result" and told[-1]["request"]["method"] != "GET"
+
+
 @pytest.mark.parametrize("name", discover()["couriers"])
 def test_what_a_courier_can_do_is_recorded(name: str) -> None:
     adapter = object.__new__(discover()["couriers"][name])
@@ -83,7 +88,7 @@ def test_it_asks_as_recorded_and_understands_the_answer(exchange: Exchange, cour
     assert len(courier.asked) == len(expected)
 
 
-@pytest.mark.parametrize("exchange", [e for e in exchanges(*CHANGES) if _ends(e) == "result"], ids=str)
+@pytest.mark.parametrize("exchange", [e for e in exchanges(*CHANGES) if _ends_in_a_change(e)], ids=str)
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
