@@ -970,7 +970,8 @@ def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: _Moves) ->
         if all(event.status != parcel.status for event in shipment.scans if event.tracking_number):
             at = parcel.occurred_at or order.changed_at
             _note_scan(session, shipment, parcel.status, at, {"raw_code": parcel.raw_status})
-    shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
+    if not parcel.tracking_url.endswith(f"/t/{shipment.token}"):  # else it is our own page, come back
+        shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
 
 
 def add_shipment(session: Session, order: Order, external_id: str, **known: Any) -> Shipment:
