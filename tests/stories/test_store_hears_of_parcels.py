@@ -19,26 +19,18 @@ from integration.orders import Book, Shipment, apply_booking, find_order
 from integration.outbox import Desk, Outbox, Touchpoint
 from integration.ports import Booked, ParcelTold
 from integration.stores import Store
-from tests.world import Placed, World
+
+from ..world import Placed, World
+from .test_parcel_messages import morning, scanned
 
 NUMBERS = itertools.count(7_790_001)
 STORES = ("shopify", "woocommerce")
 TRACKING = "_wc_shipment_tracking_items"
 
 
-def _morning(world: World, store: str) -> None:
-    """Ten o'clock for the customers: nothing waits for the night to end."""
-    with world.looking(store) as session:
-        zone = session.scalars(select(Store)).one().zone
-    now = world.house.clock.now().astimezone(zone)
-    ten = now.replace(hour=10, minute=0, second=0, microsecond=0)
-    ten += timedelta(days=ten <= now)
-    world.advance(f"{(ten - now).total_seconds():.0f}s")
-
-
 def _sent(world: World, store: str, payment: str = "cod") -> tuple[Placed, str]:
     """An order that was picked up as TCS parcel, told to the store by the merchant's own hand."""
-    _morning(world, store)
+    morning(world)
     world.connect_courier(store, "tcs")
     placed, number = world.place(store, payment), f"{next(NUMBERS)}"
     if payment == "cod":
@@ -51,11 +43,10 @@ def _sent(world: World, store: str, payment: str = "cod") -> tuple[Placed, str]:
 
 
 def _brought(world: World, number: str) -> None:
-    """The rider sets out and delivers; TCS is asked every half hour by then."""
-    world.scan("tcs", number, "", "Out For Delivery")
-    world.advance("4h")
-    world.scan("tcs", number, "OK", "Shipment Delivered")
+    """The rider sets out and delivers."""
+    scanned(world, "tcs", number, "", "Out For Delivery")
     world.advance("1h")
+    scanned(world, "tcs", number, "OK", "Shipment Delivered")
 
 
 def _journeys(world: World, placed: Placed) -> list[str]:
@@ -71,7 +62,8 @@ def _told(world: World, placed: Placed) -> list[tuple[str, str]]:
     with world.looking(placed.store) as session:
         order = find_order(session, placed.order_id)
         assert order is not None
-        rows = session.scalars(select(Outbox).where(Outbox.order_id == order.id, Outbox.kind == "write_back"))
+        written = select(Outbox).where(Outbox.order_id == order.id, Outbox.kind == "write_back").order_by(Outbox.id)
+        rows = session.scalars(written)
         return [(row.change["status"], row.state) for row in rows if row.change and "number" in row.change]
 
 
@@ -157,12 +149,11 @@ def test_woocommerce_notes_each_place_once_and_a_cash_order_is_completed_at_the_
     """Completing dates the payment, and who owes the rider money must not read that there is nothing to pay."""
     placed, number = _sent(world, "woocommerce")
     assert world.in_store(placed)["status"] == "processing"
-    world.scan("tcs", number, "", "Out For Delivery")
-    world.advance("4h")
+    scanned(world, "tcs", number, "", "Out For Delivery")
     assert world.states(placed)[1:] == ("cod_due", "out_for_delivery")
     assert "nothing is to be paid" not in placed.phone.last.text
-    world.scan("tcs", number, "OK", "Shipment Delivered")
     world.advance("1h")
+    scanned(world, "tcs", number, "OK", "Shipment Delivered")
     seen = world.in_store(placed)
     assert seen["status"] == "completed"
     notes = [note["note"] for note in seen["notes"] if number in note["note"]]
@@ -193,10 +184,11 @@ def test_a_paid_order_is_completed_when_the_merchants_completed_says_so(
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_parcel_that_was_booked_here_reaches_the_store_and_comes_back_as_the_same(world: World, store: str) -> None:
-    _morning(world, store)
+    morning(world)
     world.connect_courier(store, "tcs")
     placed, number = world.place(store), f"{next(NUMBERS)}"
     placed.phone.tap("Confirm")
+    world.advance("5m")
     _book(world, placed, number)
     shown = world.in_store(placed)["tracking"]
     assert [(one["company"], one["number"]) for one in shown] == [("TCS", number)]
@@ -207,9 +199,9 @@ def test_a_parcel_that_was_booked_here_reaches_the_store_and_comes_back_as_the_s
     with world.looking(store) as session:
         parcel = session.scalars(select(Shipment).where(Shipment.tracking_number == number)).one()
         assert not parcel.external_id.startswith("dastak:")
-    world.scan("tcs", number, "", "Shipment Picked Up")
-    world.advance("13h")
-    _morning(world, store)
+    world.advance("1h")
+    scanned(world, "tcs", number, "", "Shipment Picked Up")
+    world.advance("1h")
     _brought(world, number)
     assert [place for place, _ in _told(world, placed)] == ["booked", "picked_up", "out_for_delivery", "delivered"]
     assert len(world.in_store(placed)["tracking"]) == 1
