@@ -30,6 +30,10 @@ class ConfigurationError(DastakError):
     """The merchant or operator must act. The sentence is written for them to read and is shown as it is."""
 
 
+class PermissionMissing(ConfigurationError):
+    """The account works, but was not allowed this one thing yet: nothing else is to stop for it."""
+
+
 class TransientError(DastakError):
     """It did not happen and may work later. `retry_after` is in seconds, None when the vendor gave none."""
 

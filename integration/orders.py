@@ -966,9 +966,12 @@ def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: _Moves) ->
             shipment.tracking_number, shipment.adapter, shipment.poll_at = number, "", session.now()
             book.numbered(number)
             _take_up(book, shipment)
-        at = parcel.occurred_at or order.changed_at
-        _note_scan(session, shipment, parcel.status, at, {"raw_code": parcel.raw_status})
-    shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
+        # What its courier has said, a store only repeats, perhaps from us: at the store's time it would be a scan anew.
+        if all(event.status != parcel.status for event in shipment.scans if event.tracking_number):
+            at = parcel.occurred_at or order.changed_at
+            _note_scan(session, shipment, parcel.status, at, {"raw_code": parcel.raw_status})
+    if not parcel.tracking_url.endswith(f"/t/{shipment.token}"):  # else it is our own page, come back
+        shipment.tracking_url = parcel.tracking_url[:500] or shipment.tracking_url
 
 
 def add_shipment(session: Session, order: Order, external_id: str, **known: Any) -> Shipment:

@@ -26,7 +26,7 @@ from .catalogue import Shelf, Template, shelve, wording
 from .checkpoints import reached
 from .customers import MARKETING, REVOKED, UTILITY, ContactPoint, record_consent
 from .db import Base, Id, Instant, Json, Session, Tenant, inline
-from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
+from .errors import ConfigurationError, OutcomeUnknown, PermanentError, PermissionMissing, TransientError
 from .events import MessageStatusChanged, OrderChanged
 from .guards import Case, Verdict, may_send
 from .house import House
@@ -597,6 +597,9 @@ def _record_one(
             _to_unknown(house, row, str(result))
         case TransientError():
             _again(house, session, row, message, str(result), result.retry_after, result.code or "")
+        case PermissionMissing():
+            row.state, row.due_at, row.leased_until = "queued", now + timedelta(hours=1), None
+            row.sentence = str(result)
         case ConfigurationError():
             connection = live_connection(session, "channels" if row.kind == "message" else "stores")
             if connection is not None:

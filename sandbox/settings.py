@@ -17,6 +17,9 @@ DEFAULT_SCOPES = (
     "write_customers",
     "read_products",
     "read_fulfillments",
+    "write_fulfillments",
+    "read_merchant_managed_fulfillment_orders",
+    "write_merchant_managed_fulfillment_orders",
 )
 
 

@@ -453,6 +453,132 @@ def test_metafields_are_written_all_or_none_and_compared(connected: Store):
     assert too_many["userErrors"][0]["code"] == "LESS_THAN_OR_EQUAL_TO"
 
 
+WORK = """query($id: ID!) { order(id: $id) { fulfillmentOrders(first: 5) {
+  nodes { id status orderName assignedLocation { name } lineItems(first: 5) { nodes { remainingQuantity } } } } } }"""
+FULFIL = """mutation($f: FulfillmentInput!) { fulfillmentCreate(fulfillment: $f) {
+  fulfillment { id status displayStatus trackingInfo { number url company } } userErrors { field message } } }"""
+EVENT = """mutation($e: FulfillmentEventInput!) { fulfillmentEventCreate(fulfillmentEvent: $e) {
+  fulfillmentEvent { id status happenedAt } userErrors { field message } } }"""
+CANCEL = """mutation($id: ID!) { fulfillmentCancel(id: $id) {
+  fulfillment { id status displayStatus } userErrors { field message } } }"""
+
+
+def work_of(store: Store, gid: str) -> list[dict[str, Any]]:
+    return store.data(WORK, {"id": gid})["order"]["fulfillmentOrders"]["nodes"]
+
+
+def fulfil(store: Store, *works: dict[str, Any], number: str = "77900") -> dict[str, Any]:
+    tracking = {"number": number, "url": "https://t.test/7", "company": "TCS"}
+    parts = [{"fulfillmentOrderId": work["id"]} for work in works]
+    return store.data(FULFIL, {"f": {"lineItemsByFulfillmentOrder": parts, "trackingInfo": tracking}})[
+        "fulfillmentCreate"
+    ]
+
+
+def test_an_app_fulfils_an_order_once(connected: Store, stand_in: StandIn):
+    id, gid = connected.order(items=[{"sku": "KHS-01", "quantity": 2}])
+    (work,) = work_of(connected, gid)
+    assert (work["status"], work["orderName"]) == ("OPEN", "#1001")
+    assert work["lineItems"]["nodes"] == [{"remainingQuantity": 2}]
+    made = fulfil(connected, work)
+    assert made["userErrors"] == []
+    assert made["fulfillment"]["status"] == "SUCCESS"
+    assert made["fulfillment"]["displayStatus"] == "FULFILLED"
+    assert made["fulfillment"]["trackingInfo"] == [{"number": "77900", "url": "https://t.test/7", "company": "TCS"}]
+    created = stand_in.webhooks("fulfillments/create")[0].json
+    assert (created["order_id"], created["tracking_number"]) == (int(id), "77900")
+    assert stand_in.webhooks("orders/fulfilled")[0].json["fulfillment_status"] == "fulfilled"
+    assert stand_in.webhooks("orders/updated")
+    (work,) = work_of(connected, gid)
+    assert work["status"] == "CLOSED"
+    refused = fulfil(connected, work)
+    assert refused["fulfillment"] is None
+    assert refused["userErrors"][0]["field"] == ["fulfillment"]
+    assert "unfulfillable status= closed" in refused["userErrors"][0]["message"]
+
+
+def test_a_fulfilment_order_that_never_was_is_no_user_error(connected: Store):
+    variables = {"f": {"lineItemsByFulfillmentOrder": [{"fulfillmentOrderId": "gid://shopify/FulfillmentOrder/1"}]}}
+    reply = connected.ask(FULFIL, variables).json()
+    assert reply["data"]["fulfillmentCreate"] is None
+    assert (reply["errors"][0]["message"], reply["errors"][0]["extensions"]["code"]) == (
+        "invalid id",
+        "RESOURCE_NOT_FOUND",
+    )
+
+
+def test_what_lies_at_two_locations_is_fulfilled_twice(connected: Store, stand_in: StandIn):
+    id, gid = connected.order(items=[{"sku": "KHS-01"}, {"sku": "DUP-01"}])
+    connected.http.post(f"/control/orders/{id}", json={"action": "split"})
+    here, there = work_of(connected, gid)
+    assert here["assignedLocation"] != there["assignedLocation"]
+    assert "same location" in fulfil(connected, here, there)["userErrors"][0]["message"]
+    first = fulfil(connected, here, number="1")["fulfillment"]
+    assert stand_in.webhooks("orders/partially_fulfilled")[0].json["fulfillment_status"] == "partial"
+    second = fulfil(connected, there, number="2")["fulfillment"]
+    assert stand_in.webhooks("orders/fulfilled")[0].json["fulfillment_status"] == "fulfilled"
+    assert first["id"] != second["id"]
+    numbers = [told.json["tracking_number"] for told in stand_in.webhooks("fulfillments/create", 2)]
+    assert sorted(numbers) == ["1", "2"]
+
+
+def test_an_event_of_a_fulfilment_is_told_by_three_topics(connected: Store, stand_in: StandIn):
+    id, gid = connected.order()
+    made = fulfil(connected, *work_of(connected, gid))["fulfillment"]
+    event = {"fulfillmentId": made["id"], "status": "OUT_FOR_DELIVERY", "happenedAt": "2026-11-26T08:30:00Z"}
+    written = connected.data(EVENT, {"e": event})["fulfillmentEventCreate"]
+    assert written["userErrors"] == []
+    assert written["fulfillmentEvent"]["happenedAt"] == "2026-11-26T08:30:00Z"
+    told = stand_in.webhooks("fulfillment_events/create")[0].json
+    assert (told["status"], told["happened_at"]) == ("out_for_delivery", "2026-11-26T13:30:00+05:00")
+    assert (told["order_id"], told["fulfillment_id"]) == (int(id), int(made["id"].rpartition("/")[2]))
+    assert stand_in.webhooks("fulfillments/update")[0].json["shipment_status"] == "out_for_delivery"
+    shown = [told.json["fulfillments"] for told in stand_in.webhooks("orders/updated", 2)]
+    assert shown[-1][0]["shipment_status"] == "out_for_delivery"
+    connected.data(EVENT, {"e": event | {"status": "DELIVERED", "happenedAt": "2026-11-26T09:00:00Z"}})
+    query = """query($id: ID!) { order(id: $id) { fulfillments { displayStatus
+      events(first: 1, sortKey: HAPPENED_AT, reverse: true) { nodes { status } } } } }"""
+    seen = connected.data(query, {"id": gid})["order"]["fulfillments"]
+    assert seen == [{"displayStatus": "DELIVERED", "events": {"nodes": [{"status": "DELIVERED"}]}}]
+    unknown = connected.data(EVENT, {"e": event | {"fulfillmentId": "gid://shopify/Fulfillment/1"}})
+    error = unknown["fulfillmentEventCreate"]["userErrors"][0]
+    assert error == {"field": ["fulfillmentEvent", "fulfillmentId"], "message": "Fulfillment does not exist."}
+    wrong = connected.ask(EVENT, {"e": event | {"status": "LOST"}}).json()
+    assert "data" not in wrong or wrong["data"] is None
+
+
+def test_a_cancelled_fulfilment_leaves_its_goods_open_again(connected: Store, stand_in: StandIn):
+    id, gid = connected.order()
+    made = fulfil(connected, *work_of(connected, gid))["fulfillment"]
+    gone = connected.data(CANCEL, {"id": made["id"]})["fulfillmentCancel"]
+    assert gone["fulfillment"] == {"id": made["id"], "status": "CANCELLED", "displayStatus": "CANCELED"}
+    assert stand_in.webhooks("fulfillments/update")[0].json["status"] == "cancelled"
+    assert connected.http.get(f"/control/orders/{id}").json()["fulfillment_status"] == "unfulfilled"
+    event = {"fulfillmentId": made["id"], "status": "DELIVERED"}
+    assert connected.data(EVENT, {"e": event})["fulfillmentEventCreate"]["userErrors"]
+    assert fulfil(connected, *work_of(connected, gid))["fulfillment"]["id"] != made["id"]
+    unknown = connected.data(CANCEL, {"id": "gid://shopify/Fulfillment/1"})["fulfillmentCancel"]
+    assert unknown["userErrors"] == [{"field": ["id"], "message": "Fulfillment not found."}]
+
+
+def test_fulfilments_and_their_events_are_two_permissions(connected: Store):
+    _, gid = connected.order()
+    made = fulfil(connected, *work_of(connected, gid))["fulfillment"]
+
+    def denied(query: str, variables: dict[str, Any], scopes: list[str]) -> bool:
+        body = {"store": "shopify", "action": "scopes", "scopes": ["read_orders", *scopes]}
+        connected.http.post("/control/stores", json=body)
+        errors = connected.ask(query, variables).json().get("errors") or []
+        return [error["extensions"]["code"] for error in errors] == ["ACCESS_DENIED"]
+
+    event = {"e": {"fulfillmentId": made["id"], "status": "DELIVERED"}}
+    assert denied(WORK, {"id": gid}, ["write_fulfillments"])
+    assert denied(CANCEL, {"id": made["id"]}, ["write_fulfillments"])
+    assert denied(EVENT, event, ["write_merchant_managed_fulfillment_orders"])
+    assert not denied(EVENT, event, ["write_fulfillments"])
+    assert not denied(WORK, {"id": gid}, ["write_merchant_managed_fulfillment_orders"])
+
+
 def test_a_wrong_query_fails_as_the_real_api_would(connected: Store):
     reply = connected.ask("{ shop { phoneNumber } }")
     assert reply.status_code == 200
@@ -646,6 +772,7 @@ def test_fulfilment_refund_and_shipment_are_told(store: Store, stand_in: StandIn
     assert stand_in.webhooks("orders/fulfilled")[0].json["fulfillment_status"] == "fulfilled"
     store.http.post(f"/control/orders/{id}", json={"action": "shipment", "status": "delivered"})
     assert stand_in.webhooks("fulfillments/update")[0].json["shipment_status"] == "delivered"
+    assert stand_in.webhooks("fulfillment_events/create")[0].json["status"] == "delivered"
     store.http.post(f"/control/orders/{id}", json={"action": "refund"})
     assert stand_in.webhooks("refunds/create")[0].json["order_id"] == int(id)
     refused = store.http.post(f"/control/orders/{id}", json={"action": "cancel"})

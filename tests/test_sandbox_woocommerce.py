@@ -476,6 +476,36 @@ def test_meta_data_is_changed_in_place(store: Store):
     assert len(store.get(f"/orders/{id}")["meta_data"]) == before
 
 
+def test_a_tracking_plugins_entry_is_meta_of_the_order_and_announced(store: Store, stand_in: StandIn):
+    store.hook(stand_in, "order.updated")
+    id = store.order()
+    quiet(store.running)
+    assert store.act(id, "track").status_code == 400
+    for number in ("77900", "77901"):
+        assert store.act(id, "track", company="TCS", tracking_number=number).status_code == 200
+        quiet(store.running)
+    key = "_wc_shipment_tracking_items"
+    told = [entry for entry in stand_in.webhooks("order.updated")[-1].json["meta_data"] if entry["key"] == key]
+    assert [one["tracking_number"] for entry in told for one in entry["value"]] == ["77900", "77901"]
+    assert told[0]["value"][0] | {"tracking_id": "", "date_shipped": ""} == {
+        "tracking_provider": "",
+        "custom_tracking_provider": "TCS",
+        "custom_tracking_link": "",
+        "tracking_number": "77900",
+        "date_shipped": "",
+        "tracking_id": "",
+    }
+    sent = len(stand_in.told)
+    change = {"id": told[0]["id"], "key": key, "value": None}
+    answer = store.call("PUT", f"/orders/{id}", body={"meta_data": [change]})
+    assert key not in [entry["key"] for entry in answer.json()["meta_data"]]
+    quiet(store.running)
+    assert len(stand_in.told) == sent + 1
+    assert store.call("POST", f"/orders/{id}/notes", body={"note": "TCS 77900: delivered"}).status_code == 201
+    quiet(store.running)
+    assert len(stand_in.told) == sent + 1, "a note saves no order"
+
+
 def test_any_status_goes_and_an_unknown_one_is_named(store: Store):
     id = store.order()
     for status in ("completed", "pending", "failed", "refunded", "cancelled", "processing", "on-hold"):

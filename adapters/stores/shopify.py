@@ -31,6 +31,7 @@ from integration.errors import (
     NotUnderstood,
     OutcomeUnknown,
     PermanentError,
+    PermissionMissing,
     TransientError,
 )
 from integration.events import (
@@ -49,6 +50,7 @@ from integration.ports import (
     AdapterConfig,
     Field,
     Grant,
+    ParcelTold,
     StoreChange,
     StoreProfile,
     Visitor,
@@ -72,7 +74,7 @@ FULFILMENT = {"": "unfulfilled", "restocked": "unfulfilled", "partial": "booked"
 
 PARCEL = {
     "": "booked", "label_printed": "booked", "label_purchased": "booked", "confirmed": "booked",
-    "carrier_picked_up": "in_transit", "in_transit": "in_transit", "delayed": "in_transit",
+    "carrier_picked_up": "picked_up", "in_transit": "in_transit", "delayed": "in_transit",
     "out_for_delivery": "out_for_delivery", "attempted_delivery": "attempted", "ready_for_pickup": "ready_for_pickup",
     "delivered": "delivered", "failure": UNKNOWN,
 }  # fmt: skip
@@ -87,6 +89,14 @@ DISPLAY_PARCEL = {
     "READY_FOR_PICKUP": "ready_for_pickup", "DELIVERED": "delivered", "NOT_DELIVERED": "failure", "FAILURE": "failure",
 }  # fmt: skip
 
+EVENT = {
+    "booked": "CONFIRMED", "pickup_scheduled": "CONFIRMED", "picked_up": "CARRIER_PICKED_UP",
+    "in_transit": "IN_TRANSIT", "at_destination": "IN_TRANSIT", "out_for_delivery": "OUT_FOR_DELIVERY",
+    "attempted": "ATTEMPTED_DELIVERY", "ready_for_pickup": "READY_FOR_PICKUP", "delivered": "DELIVERED",
+    "returning": "FAILURE", "lost": "FAILURE", "damaged": "FAILURE",
+}  # fmt: skip
+"""FulfillmentEventStatus of a parcel's place. Of a return Shopify has no word but that the delivery failed."""
+
 PRIVACY = {"customers/data_request": "export", "customers/redact": "erase_customer", "shop/redact": "erase_store"}
 
 _ORDER_TOPICS = frozenset({
@@ -98,6 +108,7 @@ OUR_TAGS = ("dastak-confirmed", "dastak-cancelled", "dastak-no-answer")
 """Tags of which an order carries one at a time."""
 
 _CANCEL_IS_DONE = re.compile(r"already.*cancel", re.IGNORECASE)
+_FULFILLED_MEANWHILE = re.compile(r"unfulfillable status", re.IGNORECASE)
 
 _PATIENCE = 15.0
 """Seconds one call may wait for the rate limit to refill before it gives up for now."""
@@ -116,7 +127,8 @@ class Shopify:
         Setting("SHOPIFY_API_SECRET", "client secret; two while rotating", None, some_words, secret=True),
         Setting("SHOPIFY_API_VERSION", "version of the Admin API, as in shopify.app.toml", "2026-07"),
         Setting("SHOPIFY_SCOPES", "scopes asked for, as in shopify.app.toml",
-                "write_orders,read_customers,read_fulfillments,read_products"),
+                "write_orders,read_customers,write_fulfillments,write_merchant_managed_fulfillment_orders,"
+                "read_products"),
         Setting("SHOPIFY_ADMIN_URL", "where a shop's admin API lives; {shop} is its domain", "https://{shop}"),
         Setting("SHOPIFY_ADMIN_ORIGIN", "who may frame the app, beside the shop", "https://admin.shopify.com", url),
         Setting("SHOPIFY_APP_BRIDGE_URL", "the App Bridge script",
@@ -128,8 +140,8 @@ class Shopify:
     authenticates_by = "signature"
     handles = _ORDER_TOPICS | {"orders/delete", "app/uninstalled", "app/scopes_update", *PRIVACY}
     ignores = frozenset({
-        "refunds/create", "fulfillments/create", "fulfillments/update", "checkouts/create", "checkouts/update",
-        "checkouts/delete", "orders/edited", "shop/update",
+        "refunds/create", "fulfillments/create", "fulfillments/update", "fulfillment_events/create",
+        "checkouts/create", "checkouts/update", "checkouts/delete", "orders/edited", "shop/update",
     })  # fmt: skip
     keeps = (
         "x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version", "x-shopify-webhook-id",
@@ -427,6 +439,74 @@ class Shopify:
             raise PermanentError(f"Shopify would not cancel it: {errors[0]['message'][:200]}", reason="refused")
         return "cancelled in the store"
 
+    def tell_parcel(self, account: Account, told: ParcelTold) -> str:
+        """A fulfilment under the parcel's number, and an event that says where it is. None of these mutations has an
+        idempotency key, so each is made only after a look.
+        """
+        order = self._ask(account, _PARCELS_QUERY, {"id": _gid(told.order_id)})["order"]
+        if order is None:
+            return "the order is no longer in the store"
+        under_it = [parcel for parcel in order["fulfillments"] if _carries(parcel, told.number)]
+        living = [parcel for parcel in under_it if parcel["status"] not in ("CANCELLED", "ERROR", "FAILURE")]
+        if told.status == "cancelled":
+            return self._cancel_parcels(account, living)
+        if under_it and not living:
+            return "its fulfilment was cancelled in the store, so nothing was written"
+        if living:
+            return self._tell_place(account, told, living)
+        made, said = self._fulfil(account, told)
+        return f"{said}, {self._tell_place(account, told, made)}" if made else said
+
+    def _fulfil(self, account: Account, told: ParcelTold) -> tuple[list[dict[str, Any]], str]:
+        """The fulfilment that was made, none when nothing is open, and what to say of it. A fulfilment leaves from one
+        location, and so does a parcel: what lies elsewhere stays open.
+        """
+        order = self._ask(account, _WORK_QUERY, {"id": _gid(told.order_id)})["order"]
+        works = order["fulfillmentOrders"]["nodes"] if order else []
+        works = [work for work in works if work["status"] in ("OPEN", "IN_PROGRESS")]
+        if not works:
+            return [], "nothing is left to fulfil in the store"
+        place = works[0]["assignedLocation"]["name"]
+        here = [work for work in works if work["assignedLocation"]["name"] == place]
+        fulfilment = {
+            "lineItemsByFulfillmentOrder": [{"fulfillmentOrderId": work["id"]} for work in here],
+            "trackingInfo": _filled(number=told.number, url=told.url, company=told.courier),
+            "notifyCustomer": False,
+        }
+        data = self._ask(account, _FULFIL_MUTATION, {"fulfilment": fulfilment})
+        if any(_FULFILLED_MEANWHILE.search(e["message"]) for e in data["fulfillmentCreate"]["userErrors"]):
+            raise TransientError("the order is being fulfilled in the store at this very moment")
+        _refusals(data, "fulfillmentCreate")
+        left = f" from {clean(place, 80)}; what lies elsewhere is left open" if len(here) < len(works) else ""
+        return [data["fulfillmentCreate"]["fulfillment"]], f"fulfilled in the store{left}"
+
+    def _tell_place(self, account: Account, told: ParcelTold, parcels: Sequence[dict[str, Any]]) -> str:
+        """An event of each parcel, unless the store has it, says the same, or knows of something later: an event that
+        comes late would take the order's status page back.
+        """
+        status, at = EVENT.get(told.status), told.at.astimezone(UTC).replace(microsecond=0)
+        if status is None:
+            return "the store has no word for where it is"
+        said = ""
+        for parcel in parcels:
+            events = [(_need_time(event["happenedAt"]), event["status"]) for event in parcel["events"]["nodes"]]
+            if (at, status) in events or status in (parcel["displayStatus"], *(word for _, word in events[:1])):
+                said = said or "the store says so already"
+            elif events and at < events[0][0]:
+                said = said or "the store has later news of it"
+            else:
+                event = {"fulfillmentId": parcel["id"], "status": status, "happenedAt": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+                _refusals(self._ask(account, _EVENT_MUTATION, {"event": event}), "fulfillmentEventCreate")
+                said = f"shown as {status.lower().replace('_', ' ')} in the store"
+        return said
+
+    def _cancel_parcels(self, account: Account, parcels: Sequence[dict[str, Any]]) -> str:
+        for parcel in parcels:
+            data = self._ask(account, _CANCEL_PARCEL_MUTATION, {"id": parcel["id"]})
+            if not all(_CANCEL_IS_DONE.search(e["message"]) for e in data["fulfillmentCancel"]["userErrors"]):
+                _refusals(data, "fulfillmentCancel")
+        return "its fulfilment was cancelled in the store" if parcels else "the store has no fulfilment of it"
+
     def _ask(self, account: Account, query: str, variables: Mapping[str, Any]) -> Any:
         """One GraphQL call, waiting for the bucket to refill when it is told to."""
         deadline = time.monotonic() + _PATIENCE
@@ -443,9 +523,7 @@ class Shopify:
                 time.sleep(wait)
                 continue
             if "ACCESS_DENIED" in codes:
-                raise ConfigurationError(
-                    "Shopify refused a permission. Open Dastak from the Shopify admin and approve it."
-                )
+                raise _denied(errors)
             if answer.get("data") is None or (errors and not _only_redacted(errors)):
                 message = errors[0].get("message", "") if errors and isinstance(errors[0], dict) else str(errors)
                 raise PermanentError(f"Shopify did not accept the call: {message[:200]}", reason="refused")
@@ -699,6 +777,24 @@ def _refusals(data: Mapping[str, Any], *mutations: str) -> None:
             raise PermanentError(f"Shopify refused {mutation}: {errors[0]['message'][:200]}", reason="refused")
 
 
+def _denied(errors: Sequence[Any]) -> ConfigurationError:
+    """Who installed Dastak before it wrote fulfilments has yet to approve that; all else goes on."""
+    said = "Shopify refused a permission. Open Dastak from the Shopify admin and approve it."
+    ours = [e for e in errors if isinstance(e, dict) and (e.get("extensions") or {}).get("code") == "ACCESS_DENIED"]
+    of_fulfilments = all("fulfillment" in str(e.get("message")) for e in ours)
+    return PermissionMissing(said) if of_fulfilments else ConfigurationError(said)
+
+
+def _carries(parcel: dict[str, Any], number: str) -> bool:
+    """People type a number with blanks and in small letters; ours has neither."""
+    typed = (str(info["number"] or "") for info in parcel["trackingInfo"])
+    return any("".join(one.split()).upper() == number for one in typed)
+
+
+def _filled(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
 def _refill(answer: Mapping[str, Any]) -> float:
     """Seconds until the bucket holds what the call costs, by the numbers of the answer itself."""
     cost = (answer.get("extensions") or {}).get("cost") or {}
@@ -854,6 +950,35 @@ query Lines($id: ID!, $after: String) {{ order(id: $id) {{ lineItems(first: 250,
 _NODES_QUERY = "query Present($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 
 _LOOK_QUERY = "query Look($id: ID!) { order(id: $id) { id cancelledAt displayFinancialStatus } }"
+
+_PARCEL = """{
+  id status displayStatus trackingInfo { number }
+  events(first: 10, sortKey: HAPPENED_AT, reverse: true) { nodes { status happenedAt } }
+}"""
+
+_PARCELS_QUERY = f"query Parcels($id: ID!) {{ order(id: $id) {{ id fulfillments(first: 50) {_PARCEL} }} }}"
+
+_WORK_QUERY = """
+query Work($id: ID!) {
+  order(id: $id) { id fulfillmentOrders(first: 50) { nodes { id status assignedLocation { name } } } }
+}
+"""
+
+_FULFIL_MUTATION = f"""
+mutation Fulfil($fulfilment: FulfillmentInput!) {{
+  fulfillmentCreate(fulfillment: $fulfilment) {{ fulfillment {_PARCEL} userErrors {{ field message }} }}
+}}
+"""
+
+_EVENT_MUTATION = """
+mutation Event($event: FulfillmentEventInput!) {
+  fulfillmentEventCreate(fulfillmentEvent: $event) { fulfillmentEvent { id } userErrors { field message } }
+}
+"""
+
+_CANCEL_PARCEL_MUTATION = """
+mutation CancelParcel($id: ID!) { fulfillmentCancel(id: $id) { fulfillment { id } userErrors { field message } } }
+"""
 
 _TAG_MUTATION = """
 mutation Tell($id: ID!, $tags: [String!]!, $gone: [String!]!, $metafields: [MetafieldsSetInput!]!) {

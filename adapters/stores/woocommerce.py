@@ -7,6 +7,7 @@ when it is delivered, so states in between are never seen. And `order.updated` m
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,16 @@ from integration.errors import (
     TransientError,
 )
 from integration.events import UNKNOWN, Fact, Item, OrderChanged, OrderRemoved, ParcelSeen, StoreAccessBroken
-from integration.ports import Account, AdapterConfig, Field, Grant, StoreChange, StoreProfile, WebhookRequest
+from integration.ports import (
+    Account,
+    AdapterConfig,
+    Field,
+    Grant,
+    ParcelTold,
+    StoreChange,
+    StoreProfile,
+    WebhookRequest,
+)
 from integration.settings import Setting
 from integration.values import Address, Money, clean
 
@@ -57,6 +67,24 @@ FULFILMENT = {
 
 OPEN = frozenset({"pending", "on-hold", "processing"})
 """States in which an order may still be confirmed or cancelled by us."""
+
+TRACKING = "_wc_shipment_tracking_items"
+"""Where the usual plugins keep tracking numbers (seen in public clients). A shop without one shows them nowhere, so
+they are noted as well."""
+
+HANDED_OVER = frozenset({
+    "picked_up", "in_transit", "at_destination", "out_for_delivery", "attempted", "ready_for_pickup", "delivered",
+})  # fmt: skip
+"""Places of a parcel that is on its way to the customer, or there."""
+
+PLACES = {
+    "booked": "booked", "pickup_scheduled": "pickup scheduled", "picked_up": "picked up", "in_transit": "on its way",
+    "at_destination": "in the city of delivery", "out_for_delivery": "out for delivery",
+    "attempted": "delivery attempted", "ready_for_pickup": "waits at the courier", "delivered": "delivered",
+    "returning": "coming back", "return_in_transit": "coming back", "returned": "returned", "damaged": "damaged",
+    "lost": "lost", "cancelled": "booking cancelled",
+}  # fmt: skip
+"""What the note to an order says of its parcel."""
 
 TOPICS = ("order.created", "order.updated", "order.deleted", "order.restored")
 
@@ -316,6 +344,32 @@ class WooCommerce:
             return f"noted, and moved from {status} to {target}"
         return "noted" if not target or status == target else f"noted only: the order is {status} by now"
 
+    def tell_parcel(self, account: Account, told: ParcelTold) -> str:
+        """The tracking number where plugins look for it, the status where the merchant's "completed" says so, and one
+        private note per place. Looks first; whatever is there already is left alone.
+        """
+        path = f"orders/{int(told.order_id)}"
+        order = self._get(account, path, absent_ok=True)
+        if order is None or order.get("status") == "trash":
+            return "the order is no longer in the store"
+        update, said = _tracking_change(order, told)
+        wants = told.status in HANDED_OVER and told.options.get("completed_means") in ("in_transit", told.status)
+        if wants and order["status"] in OPEN:
+            # The store dates the payment of whatever it completes; before the delivery that would tell who owes the
+            # rider money that there is nothing to pay.
+            if order.get("date_paid_gmt") or told.status == "delivered":
+                update["status"] = "completed"
+                said.append(f"moved from {order['status']} to completed")
+            else:
+                said.append("not completed yet, which would mark it as paid")
+        if update:
+            self._write(account, "put", path, update)
+        note = f"{told.courier or 'Parcel'} {told.number}: {PLACES.get(told.status, told.status.replace('_', ' '))}"
+        notes = self._get(account, f"{path}/notes", {"type": "internal"})
+        if not any(one.get("note") == note and _written_since(one, told.at) for one in notes):
+            self._write(account, "post", f"{path}/notes", {"note": note})
+        return ", ".join(["noted", *said])
+
     # -- calling ---------------------------------------------------------------------------------------------------
 
     def _get(
@@ -420,6 +474,44 @@ def _target_status(change: StoreChange) -> str:
     return str(change.options.get("confirmed_status") or "") if change.outcome == "confirmed" else ""
 
 
+def _tracking_change(order: dict[str, Any], told: ParcelTold) -> tuple[dict[str, Any], list[str]]:
+    """What to write so that the order has this tracking number, or no longer has it, and what to say of that."""
+    entries = list(_tracking(order))
+    holding = [entry for entry in entries if told.number in map(_number_of, entry[1])]
+    wanted = told.status != "cancelled"
+    if bool(holding) == wanted:
+        return {}, []
+    meta, kept = (holding or entries or [({}, [])])[0]
+    others = [item for item in kept if _number_of(item) != told.number]
+    items = [*others, _tracking_item(told)] if wanted else others
+    # null deletes an entry that is named by its id
+    change = {"key": TRACKING, "value": items or None} | ({"id": meta["id"]} if "id" in meta else {})
+    return {"meta_data": [change]}, ["tracking number added" if wanted else "tracking number removed"]
+
+
+def _tracking_item(told: ParcelTold) -> dict[str, str]:
+    """As the tracking plugins write one for a courier that they do not know."""
+    return {
+        "tracking_provider": "",
+        "custom_tracking_provider": told.courier,
+        "custom_tracking_link": told.url,
+        "tracking_number": told.number,
+        "date_shipped": str(int(told.at.timestamp())),
+        "tracking_id": hashlib.blake2s(told.number.encode(), digest_size=16).hexdigest(),
+    }
+
+
+def _number_of(item: Any) -> str:
+    """People type a number with blanks and in small letters; ours has neither."""
+    return "".join(str(item.get("tracking_number") or "").split()).upper() if isinstance(item, dict) else ""
+
+
+def _written_since(note: dict[str, Any], at: datetime) -> bool:
+    """Is a note that reads alike of this very event? Riders come again on another day."""
+    written = _time(note.get("date_created_gmt"))
+    return written is None or written >= at.replace(microsecond=0)
+
+
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -505,20 +597,25 @@ def _item(line: dict[str, Any], currency: str) -> Item:
 
 def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
     """Tracking numbers as the usual plugins keep them."""
+    for raw in (item for _, items in _tracking(body) for item in items):
+        number = clean(raw.get("tracking_number"), 64)
+        if number:
+            yield ParcelSeen(
+                external_id=clean(raw.get("tracking_id"), 64) or number,
+                status="booked",
+                tracking_number=number,
+                courier=clean(raw.get("tracking_provider") or raw.get("custom_tracking_provider"), 100),
+                tracking_url=clean(raw.get("custom_tracking_link"), 500),
+                occurred_at=_shipped_at(raw) or modified,
+            )
+
+
+def _tracking(body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """Entries that hold tracking numbers, and these. PHP writes a list from which one was taken as an object."""
     for meta in _list(body.get("meta_data")):
-        if not isinstance(meta, dict) or meta.get("key") != "_wc_shipment_tracking_items":
-            continue
-        for raw in _list(meta.get("value")):
-            number = clean(raw.get("tracking_number"), 64)
-            if number:
-                yield ParcelSeen(
-                    external_id=clean(raw.get("tracking_id"), 64) or number,
-                    status="booked",
-                    tracking_number=number,
-                    courier=clean(raw.get("tracking_provider") or raw.get("custom_tracking_provider"), 100),
-                    tracking_url=clean(raw.get("custom_tracking_link"), 500),
-                    occurred_at=_shipped_at(raw) or modified,
-                )
+        if isinstance(meta, dict) and meta.get("key") == TRACKING:
+            value = meta.get("value")
+            yield meta, list(value.values()) if isinstance(value, dict) else _list(value)
 
 
 def _shipped_at(raw: dict[str, Any]) -> datetime | None:

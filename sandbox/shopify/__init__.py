@@ -22,7 +22,9 @@ SHIPMENT_STATUSES = (
     "attempted_delivery",
     "ready_for_pickup",
     "confirmed",
+    "carrier_picked_up",
     "in_transit",
+    "delayed",
     "out_for_delivery",
     "delivered",
     "failure",
@@ -208,13 +210,15 @@ class Shopify:
     def now(self, order: Record) -> str:
         return orders.stamp(self.world.clock.now(), self.shops[order["shop"]]["iana_timezone"])
 
-    def change(self, order: Record, topics: list[str]) -> None:
-        """An order changed: the time of it, the shelf, the webhooks."""
+    def change(self, order: Record, topics: list[str], fulfillment: Record | None = None) -> None:
+        """An order changed: the time of it, the shelf, the webhooks. `fulfillment` is the one that changed, the last
+        unless told.
+        """
         with self.world.lock:
             if topics:
                 order["body"]["updated_at"] = self.now(order)
             self.orders.touch(order["key"])
-            self._announce(order, topics)
+            self._announce(order, topics, fulfillment)
 
     def add_tags(self, order: Record, tags: list[str]) -> None:
         with self.world.lock:
@@ -274,13 +278,36 @@ class Shopify:
     def job_done(self, id: str) -> bool:
         return not any((order.get("cancelling") or {}).get("id") == id for order in self.orders.values())
 
-    def fulfil(self, order: Record, company: str | None, number: str | None, url: str | None) -> None:
+    def split(self, order: Record) -> None:
+        """All lines but the first are kept at another location: two fulfilment orders."""
+        with self.world.lock:
+            lines = order["body"]["line_items"]
+            if len(lines) < 2 or order["body"]["fulfillments"]:
+                raise Refusal(f"{order['body']['name']} cannot be split: it needs two lines, and none sent yet.", 409)
+            order["elsewhere"] = [line["id"] for line in lines[1:]]
+            self.change(order, [])
+
+    def fulfil(
+        self,
+        order: Record,
+        company: str | None,
+        number: str | None,
+        url: str | None,
+        work: list[Record] | None = None,
+    ) -> Record:
         with self.world.lock:
             body = order["body"]
             if body["cancelled_at"] is not None or body["fulfillment_status"] == "fulfilled":
                 state = "cancelled" if body["cancelled_at"] else "fulfilled"
                 raise Refusal(f"{body['name']} cannot be fulfilled: it is {state}.", 409)
-            self.change(order, orders.fulfil(order, self.now(order), company, number, url))
+            self.change(order, orders.fulfil(order, self.now(order), company, number, url, work))
+            made: Record = body["fulfillments"][-1]
+            return made
+
+    def cancel_fulfillment(self, order: Record, fulfillment: Record) -> None:
+        with self.world.lock:
+            if fulfillment["status"] != "cancelled":
+                self.change(order, orders.cancel_fulfillment(order, self.now(order), fulfillment), fulfillment)
 
     def shipment(self, order: Record, status: str) -> None:
         with self.world.lock:
@@ -288,14 +315,23 @@ class Shopify:
                 raise Refusal(f"{order['body']['name']} is not fulfilled yet.", 409)
             if status not in SHIPMENT_STATUSES:
                 raise Refusal(f"There is no shipment status {status!r}. There are: {', '.join(SHIPMENT_STATUSES)}.")
-            self.change(order, orders.shipment(order, self.now(order), status))
+            self.event(order, order["body"]["fulfillments"][-1], {"status": status})
+
+    def event(self, order: Record, fulfillment: Record, stated: Record) -> Record:
+        """Whoever says it, an app or the merchant's hand."""
+        with self.world.lock:
+            id = self.world.next_number("fulfillment_event", 52_100_000_001)
+            stated |= {"id": id, "shop_id": self.shops[order["shop"]]["id"]}
+            self.change(order, orders.event(order, self.now(order), fulfillment, stated), fulfillment)
+            made: Record = order["events"][-1]
+            return made
 
     # Webhooks
 
     def _put(self, shop: Record, topic: str, body: Any, what: str = "") -> None:
         self.webhooks.put(shop["domain"], topic, body, str(uuid.uuid4()), what)
 
-    def _announce(self, order: Record, topics: list[str]) -> None:
+    def _announce(self, order: Record, topics: list[str], fulfillment: Record | None = None) -> None:
         """One event, one delivery per topic. Only installed shops have subscriptions."""
         if not self.shops[order["shop"]]["installed"]:
             return
@@ -305,7 +341,10 @@ class Shopify:
             resource = body
             if topic.startswith("fulfillments/"):
                 destination = body["shipping_address"]
-                resource = body["fulfillments"][-1] | {"destination": destination, "email": body["email"]}
+                changed = fulfillment or body["fulfillments"][-1]
+                resource = changed | {"destination": destination, "email": body["email"]}
+            elif topic.startswith("fulfillment_events/"):
+                resource = order["events"][-1]
             elif topic == "refunds/create":
                 resource = body["refunds"][-1]
             self.webhooks.put(order["shop"], topic, resource, event_id, body["name"])

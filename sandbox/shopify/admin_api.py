@@ -284,15 +284,21 @@ def number_of(kind: str, id: str) -> str:
     return match[1]
 
 
-def denied(field: str, scope: str) -> GraphQLError:
+def denied(field: str, *scopes: str) -> GraphQLError:
+    required = " or ".join(f"`{scope}` access scope" for scope in scopes)
     return GraphQLError(
-        f"Access denied for {field} field. Required access: `{scope}` access scope.",
+        f"Access denied for {field} field. Required access: {required}.",
         extensions={
             "code": "ACCESS_DENIED",
             "documentation": "https://shopify.dev/api/usage/access-scopes",
-            "requiredAccess": f"`{scope}` access scope.",
+            "requiredAccess": f"{required}.",
         },
     )
+
+
+WHOSE = ("assigned", "merchant_managed", "third_party")
+MAY_READ_WORK = tuple(f"read_{whose}_fulfillment_orders" for whose in WHOSE)
+MAY_FULFIL = tuple(f"write_{whose}_fulfillment_orders" for whose in WHOSE)
 
 
 class Root:
@@ -303,11 +309,12 @@ class Root:
         self._shop = shop
         self._by_customer: dict[int, list[Record]] | None = None
 
-    def needs(self, field: str, scope: str) -> None:
+    def needs(self, field: str, *scopes: str) -> None:
+        """One of these."""
         granted = set(self._shop["scopes"])
         implied = {name.replace("write_", "read_", 1) for name in granted if name.startswith("write_")}
-        if scope not in granted | implied:
-            raise denied(field, scope)
+        if not (granted | implied) & set(scopes):
+            raise denied(field, *scopes)
 
     # Queries
 
@@ -539,6 +546,67 @@ class Root:
             self._shopify.change(order, ["orders/updated"])
         return {"metafields": written, "userErrors": []}
 
+    def fulfillmentCreate(self, info: Any, fulfillment: Record, message: str | None = None) -> Record:
+        """Fulfilment orders of one order and one location, whole lines. Neither the id of another shop's nor one that
+        never was is an error of the user's.
+        """
+        self.needs("fulfillmentCreate", *MAY_FULFIL)
+        parts = fulfillment["lineItemsByFulfillmentOrder"]
+        found = [self._work(part["fulfillmentOrderId"]) for part in parts]
+        whole = [one for one in found if one is not None]
+        if not whole or len(whole) < len(found):
+            raise GraphQLError("invalid id", extensions={"code": "RESOURCE_NOT_FOUND"})
+        order, work = whole[0][0], [one for _, one in whole]
+        if why := _why_not_fulfil(whole, parts):
+            return {"fulfillment": None, "userErrors": [{"field": ["fulfillment"], "message": why}]}
+        told = fulfillment.get("trackingInfo") or {}
+        number, url = (told.get(name) or next(iter(told.get(f"{name}s") or ()), None) for name in ("number", "url"))
+        made = self._shopify.fulfil(order, told.get("company"), number, url, work)
+        return {"fulfillment": fulfillment_view(made, order), "userErrors": []}
+
+    def fulfillmentCancel(self, info: Any, id: str) -> Record:
+        self.needs("fulfillmentCancel", *MAY_FULFIL)
+        found = self._fulfillment(id)
+        if found is None:
+            return {"fulfillment": None, "userErrors": [{"field": ["id"], "message": "Fulfillment not found."}]}
+        order, one = found
+        self._shopify.cancel_fulfillment(order, one)
+        return {"fulfillment": fulfillment_view(one, order), "userErrors": []}
+
+    def fulfillmentEventCreate(self, info: Any, fulfillmentEvent: Record) -> Record:
+        """The legacy scope: those of fulfilment orders do not cover it."""
+        self.needs("fulfillmentEventCreate", "write_fulfillments")
+        found = self._fulfillment(fulfillmentEvent["fulfillmentId"])
+        if found is None or found[1]["status"] == "cancelled":
+            message = "Fulfillment does not exist." if found is None else "Fulfillment is cancelled."
+            error = {"field": ["fulfillmentEvent", "fulfillmentId"], "message": message}
+            return {"fulfillmentEvent": None, "userErrors": [error]}
+        order, one = found
+        zone = self._shop["iana_timezone"]
+        stated = {name: value for name, value in fulfillmentEvent.items() if name not in ("fulfillmentId", "status")}
+        for name, theirs in (("happenedAt", "happened_at"), ("estimatedDeliveryAt", "estimated_delivery_at")):
+            if (raw := stated.pop(name, None)) is not None:
+                stated[theirs] = orders.stamp(_moment(raw), zone)
+        made = self._shopify.event(order, one, stated | {"status": fulfillmentEvent["status"].lower()})
+        return {"fulfillmentEvent": event_view(made), "userErrors": []}
+
+    def _owner(self, kind: str, id: str) -> tuple[Record | None, int]:
+        """The order that a fulfilment or a fulfilment order is of: their ids begin with its id."""
+        number = number_of(kind, id)
+        order = self._shopify.orders.get(number[: len(str(orders.FIRST_ID))])
+        seen = order is not None and order["shop"] == self._shop["domain"] and self._visible(order)
+        return (order if seen else None), int(number)
+
+    def _work(self, id: str) -> tuple[Record, Record] | None:
+        order, number = self._owner("FulfillmentOrder", id)
+        work = orders.fulfillment_orders(order) if order else []
+        return next(((order, one) for one in work if order and one["id"] == number), None)
+
+    def _fulfillment(self, id: str) -> tuple[Record, Record] | None:
+        order, number = self._owner("Fulfillment", id)
+        sent = order["body"]["fulfillments"] if order else []
+        return next(((order, one) for one in sent if order and one["id"] == number), None)
+
     # The views
 
     def _view(self, order: Record) -> Record:
@@ -597,8 +665,9 @@ class Root:
             "billingAddress": address(body["billing_address"], body["id"]),
             "lineItems": lambda info, **arguments: connection(lines, dict, arguments, lambda line: [line["id"]]),
             "fulfillments": lambda info, first=None, query=None: [
-                fulfillment(one) for one in body["fulfillments"][:first]
+                fulfillment_view(one, order) for one in body["fulfillments"][:first]
             ],
+            "fulfillmentOrders": lambda info, **arguments: self._works(order, arguments),
             "transactions": lambda info, first=None, **_: [transaction(one) for one in order["transactions"][:first]],
             "refunds": lambda info, first=None: [
                 {
@@ -625,6 +694,11 @@ class Root:
                 lambda field: [field["id"]],
             ),
         }
+
+    def _works(self, order: Record, arguments: Record) -> Record:
+        self.needs("fulfillmentOrders", *MAY_READ_WORK)
+        found = orders.fulfillment_orders(order)
+        return connection(found, lambda one: work_view(one, order), arguments, lambda one: [one["id"]])
 
     def _line(self, line: Record) -> Record:
         total = f"{float(line['price']) * line['quantity']:.2f}"
@@ -754,8 +828,87 @@ def address(stated: Record | None, owner: int) -> Record | None:
     }
 
 
-def fulfillment(one: Record) -> Record:
+def _moment(raw: Any) -> Any:
+    try:
+        return orders.datetime.fromisoformat(str(raw))
+    except ValueError:
+        message = f"Variable $fulfillmentEvent of type FulfillmentEventInput! was provided invalid value {raw!r}"
+        raise GraphQLError(message[:300], extensions={"code": "INVALID_VARIABLE"}) from None
+
+
+def _why_not_fulfil(found: list[tuple[Record, Record]], parts: list[Record]) -> str:
+    """The refusal that Shopify has for these fulfilment orders of one request; empty when it takes them."""
+    if len({order["key"] for order, _ in found}) > 1:
+        return "All fulfillment orders must belong to the same order."
+    if len({one["location"] for _, one in found}) > 1:
+        return "All fulfillment orders must be assigned to the same location."
+    for (_, one), part in zip(found, parts, strict=True):
+        if one["status"] != "OPEN":
+            return f"Fulfillment order {one['id']} has an unfulfillable status= {one['status'].lower()}."
+        whole = {gid("FulfillmentOrderLineItem", line["id"]): line["fulfillable_quantity"] for line in one["lines"]}
+        asked = {line["id"]: line["quantity"] for line in part.get("fulfillmentOrderLineItems") or ()}
+        if asked and asked != whole:
+            return "Invalid fulfillment order line item quantity requested."
+    return ""
+
+
+def work_view(one: Record, order: Record) -> Record:
+    body = order["body"]
+
+    def line(held: Record) -> Record:
+        return {
+            "__typename": "FulfillmentOrderLineItem",
+            "id": gid("FulfillmentOrderLineItem", held["id"]),
+            "totalQuantity": held["quantity"],
+            "remainingQuantity": held["fulfillable_quantity"],
+            "sku": held["sku"],
+        }
+
+    return {
+        "__typename": "FulfillmentOrder",
+        "id": gid("FulfillmentOrder", one["id"]),
+        "status": one["status"],
+        "orderId": body["admin_graphql_api_id"],
+        "orderName": body["name"],
+        "createdAt": utc(body["created_at"]),
+        "updatedAt": utc(body["updated_at"]),
+        "assignedLocation": {
+            "name": one["location_name"],
+            "address1": "1 Gulberg",
+            "city": one["location_name"].split()[0],
+            "countryCode": "PK",
+        },
+        "lineItems": lambda info, **arguments: connection(one["lines"], line, arguments, lambda held: [held["id"]]),
+    }
+
+
+def event_view(one: Record) -> Record:
+    places = ("address1", "city", "province", "country", "zip", "latitude", "longitude")
+    return {
+        "__typename": "FulfillmentEvent",
+        "id": one["admin_graphql_api_id"],
+        "status": one["status"].upper(),
+        "happenedAt": utc(one["happened_at"]),
+        "message": one["message"],
+        "estimatedDeliveryAt": utc(one["estimated_delivery_at"]),
+        "createdAt": utc(one["created_at"]),
+        **{name: one[name] for name in places},
+    }
+
+
+def fulfillment_view(one: Record, order: Record) -> Record:
     shipped = one["shipment_status"]
+    displayed = "CANCELED" if one["status"] == "cancelled" else shipped.upper() if shipped else "FULFILLED"
+
+    def events(info: Any, sortKey: str | None = None, **arguments: Any) -> Record:
+        told = [event for event in order.get("events", ()) if event["fulfillment_id"] == one["id"]]
+
+        def place(event: Record) -> list[Any]:
+            return [event["id"]] if sortKey == "ID" else [event["happened_at"], event["id"]]
+
+        told.sort(key=place, reverse=bool(arguments.get("reverse")))
+        return connection(told, event_view, arguments, place)
+
     tracking = {
         "company": one["tracking_company"],
         "number": one["tracking_number"],
@@ -767,12 +920,13 @@ def fulfillment(one: Record) -> Record:
         "legacyResourceId": str(one["id"]),
         "name": one["name"],
         "status": one["status"].upper(),
-        "displayStatus": shipped.upper() if shipped else "FULFILLED",
+        "displayStatus": displayed,
         "trackingInfo": lambda info, first=None: [tracking] if one["tracking_number"] else [],
         "createdAt": utc(one["created_at"]),
         "updatedAt": utc(one["updated_at"]),
         "deliveredAt": utc(one["updated_at"]) if shipped == "delivered" else None,
         "estimatedDeliveryAt": None,
+        "events": events,
     }
 
 

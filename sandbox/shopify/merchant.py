@@ -54,6 +54,7 @@ ACTIONS: dict[str, Callable[[Shopify, Record, dict[str, Any]], None]] = {
     "cancel": _cancel,
     "fulfil": _fulfil,
     "shipment": _shipment,
+    "split": lambda shopify, order, stated: shopify.split(order),
     "refund": lambda shopify, order, stated: shopify.refund(order),
     "edit_note": lambda shopify, order, stated: shopify.update(order, note=_text(stated, "note")),
     "tag": lambda shopify, order, stated: shopify.add_tags(order, _tags(stated)),
@@ -100,6 +101,8 @@ def told(order: Record) -> dict[str, Any]:
                 "number": one["tracking_number"],
                 "url": one["tracking_url"],
                 "status": one["shipment_status"],
+                "state": one["status"],
+                "events": [e["status"] for e in order.get("events", ()) if e["fulfillment_id"] == one["id"]],
             }
             for one in body["fulfillments"]
         ],

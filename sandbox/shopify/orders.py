@@ -1,7 +1,8 @@
 """Orders as Shopify's REST-shaped webhooks state them (API 2026-07), and what can happen to one.
 
-A record on the shelf is `{shop, body, transactions, metafields}`: `body` is exactly what a webhook carries, the rest
-is what only the Admin API tells. No function here sends anything; each returns the topics that became true.
+A record on the shelf is `{shop, body, transactions, metafields, events, elsewhere}`: `body` is exactly what a webhook
+carries, the rest is what only the Admin API tells. No function here sends anything; each returns the topics that became
+true.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sandbox.catalogue import COUNTRY_NAMES, CURRENCY, SHIPPING, Basket, Custome
 from sandbox.world import Record, World
 
 FIRST_ID = 6_100_000_000_001
+LOCATIONS = {655_441_491: "Lahore warehouse", 655_441_492: "Karachi warehouse"}
 
 # payment of a basket -> (gateway name, a manual method, paid at once)
 GATEWAYS = {
@@ -240,6 +242,8 @@ def new_order(world: World, shop: Record, basket: Basket) -> Record:
         "body": body,
         "transactions": [transaction],
         "metafields": {},
+        "events": [],
+        "elsewhere": [],
         "phone": customer.e164,
     }
 
@@ -434,17 +438,41 @@ def refund(order: Record, now: str) -> list[str]:
     return ["refunds/create", "orders/updated"]
 
 
-def fulfil(order: Record, now: str, company: str | None, number: str | None, url: str | None) -> list[str]:
+def fulfillment_orders(order: Record) -> list[Record]:
+    """The work that an order is, one per location. Shopify makes them itself; no webhook of an order carries them.
+    `elsewhere` lists the lines that the second location keeps.
+    """
+    body, elsewhere = order["body"], order.get("elsewhere") or []
+    found = []
+    for n, (location, name) in enumerate(LOCATIONS.items()):
+        lines = [line for line in body["line_items"] if (line["id"] in elsewhere) == bool(n)]
+        if lines:
+            open_ = body["cancelled_at"] is None and any(line["fulfillable_quantity"] for line in lines)
+            state = "OPEN" if open_ else "CLOSED"
+            id = body["id"] * 10 + 4 + n
+            found.append({"id": id, "status": state, "location": location, "location_name": name, "lines": lines})
+    return found
+
+
+def fulfil(
+    order: Record, now: str, company: str | None, number: str | None, url: str | None, work: list[Record] | None = None
+) -> list[str]:
+    """One fulfilment, of what is left in these fulfilment orders; of all that is left unless told which."""
     body = order["body"]
-    id = body["id"] * 10 + 6
-    lines = [dict(line, fulfillment_status="fulfilled") for line in body["line_items"]]
+    work = fulfillment_orders(order) if work is None else work
+    lines = [line for one in work for line in one["lines"] if line["fulfillable_quantity"]]
+    before = len(body["fulfillments"])
+    id = body["id"] * 1000 + 600 + before if before else body["id"] * 10 + 6
+    for line in lines:
+        line["fulfillment_status"] = "fulfilled"
+        line["fulfillable_quantity"] = 0
     body["fulfillments"].append(
         {
             "id": id,
             "admin_graphql_api_id": f"gid://shopify/Fulfillment/{id}",
             "created_at": now,
-            "location_id": 655441491,
-            "name": f"{body['name']}.1",
+            "location_id": work[0]["location"],
+            "name": f"{body['name']}.{before + 1}",
             "order_id": body["id"],
             "origin_address": {},
             "receipt": {},
@@ -457,21 +485,49 @@ def fulfil(order: Record, now: str, company: str | None, number: str | None, url
             "tracking_url": url,
             "tracking_urls": [url] if url else [],
             "updated_at": now,
-            "line_items": lines,
+            "line_items": [dict(line) for line in lines],
         }
     )
-    body["fulfillment_status"] = "fulfilled"
-    for line in body["line_items"]:
-        line["fulfillment_status"] = "fulfilled"
-        line["fulfillable_quantity"] = 0
-    return ["fulfillments/create", "orders/fulfilled", "orders/updated"]
+    whole = not any(line["fulfillable_quantity"] for line in body["line_items"])
+    body["fulfillment_status"] = "fulfilled" if whole else "partial"
+    return ["fulfillments/create", "orders/fulfilled" if whole else "orders/partially_fulfilled", "orders/updated"]
 
 
-def shipment(order: Record, now: str, status: str) -> list[str]:
-    fulfillment = order["body"]["fulfillments"][-1]
-    fulfillment["shipment_status"] = status
-    fulfillment["updated_at"] = now
+def cancel_fulfillment(order: Record, now: str, fulfillment: Record) -> list[str]:
+    """It was not sent after all: its lines are open again."""
+    body = order["body"]
+    fulfillment["status"], fulfillment["updated_at"] = "cancelled", now
+    for sent in fulfillment["line_items"]:
+        for line in body["line_items"]:
+            if line["id"] == sent["id"]:
+                line["fulfillment_status"], line["fulfillable_quantity"] = None, line["current_quantity"]
+    left = any(line["fulfillment_status"] == "fulfilled" for line in body["line_items"])
+    body["fulfillment_status"] = "partial" if left else None
     return ["fulfillments/update", "orders/updated"]
+
+
+def event(order: Record, now: str, fulfillment: Record, stated: Record) -> list[str]:
+    """Something is said of a parcel; what was said last is the fulfilment's `shipment_status`."""
+    places = ("city", "province", "country", "zip", "address1", "latitude", "longitude")
+    order.setdefault("events", []).append(
+        {
+            "id": stated["id"],
+            "fulfillment_id": fulfillment["id"],
+            "status": stated["status"],
+            "message": stated.get("message"),
+            "happened_at": stated.get("happened_at") or now,
+            **{name: stated.get(name) for name in places},
+            "shop_id": stated["shop_id"],
+            "created_at": now,
+            "updated_at": now,
+            "estimated_delivery_at": stated.get("estimated_delivery_at"),
+            "order_id": order["body"]["id"],
+            "admin_graphql_api_id": f"gid://shopify/FulfillmentEvent/{stated['id']}",
+        }
+    )
+    fulfillment["shipment_status"] = stated["status"]
+    fulfillment["updated_at"] = now
+    return ["fulfillment_events/create", "fulfillments/update", "orders/updated"]
 
 
 def visible_since(now: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,24 @@ def _status(woo: WooCommerce, order: Record, stated: dict[str, Any]) -> None:
     _to(str(status))(woo, order, stated)
 
 
+def _track(woo: WooCommerce, order: Record, stated: dict[str, Any]) -> None:
+    """A tracking plugin's box on the order screen: one entry more in its meta, in a save of the order."""
+    given = {name: stated.get(name) or "" for name in ("company", "tracking_number", "tracking_url")}
+    if not given["tracking_number"] or not all(isinstance(v, str) and len(v) <= 500 for v in given.values()):
+        raise Refusal("A parcel has a tracking_number, and perhaps a company and a tracking_url, as texts.")
+    kept = next((entry["value"] for entry in order["meta"] if entry["key"] == orders.TRACKING), [])
+    entry = {
+        "tracking_provider": "",
+        "custom_tracking_provider": given["company"],
+        "custom_tracking_link": given["tracking_url"],
+        "tracking_number": given["tracking_number"],
+        "date_shipped": str(int(woo.world.clock.time())),
+        "tracking_id": hashlib.md5(f"{order['id']}{given['tracking_number']}".encode()).hexdigest(),
+    }
+    orders.set_meta(woo.world, order, [{"key": orders.TRACKING, "value": [*kept, entry]}])
+    woo.save(order)
+
+
 def _note(woo: WooCommerce, order: Record, stated: dict[str, Any]) -> None:
     text = stated.get("note")
     if not isinstance(text, str) or not 0 < len(text) <= 5000:
@@ -66,6 +85,7 @@ ACTIONS: dict[str, Callable[[WooCommerce, Record, dict[str, Any]], None]] = {
     "refund": _refund,
     "edit_note": _note,
     "note": _note,
+    "track": _track,
 }
 
 
@@ -110,7 +130,17 @@ def told(order: Record) -> dict[str, Any]:
             }
             for line in order["lines"]
         ],
-        "tracking": [],
+        "tracking": [
+            {
+                "company": one.get("custom_tracking_provider"),
+                "number": one.get("tracking_number"),
+                "url": one.get("custom_tracking_link"),
+            }
+            for entry in order["meta"]
+            if entry["key"] == orders.TRACKING and isinstance(entry["value"], list)
+            for one in entry["value"]
+            if isinstance(one, dict)
+        ],
         "total": orders.total_of(order),
         "currency": orders.CURRENCY,
         "created_at": orders.local(order["created"]),

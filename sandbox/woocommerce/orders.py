@@ -44,6 +44,7 @@ NAMES = {
     "auto-draft": "Draft",
     "trash": "Trash",
 }
+TRACKING = "_wc_shipment_tracking_items"  # what the usual tracking plugins write
 STOCK_TAKEN = ("processing", "completed", "on-hold")
 STOCK_BACK = ("cancelled", "pending")
 
