@@ -302,6 +302,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("postex", {"orderType": "Express"}, "ORDER TYPE"),
     ("trax", {"consignee_city_id": 1}, "consignee_city_id"),
     ("trax", {"amount": "2450.50"}, "amount"),
+    ("trax", {"consignee_name": 7}, "consignee_name"),
     ("trax", {"consignee_phone_number_1": "+923007654321"}, "consignee_phone_number_1"),
     ("trax", {"consignee_email_address": ""}, "consignee_email_address"),
     ("trax", {"amount": 0}, "parcel_value"),
@@ -324,6 +325,16 @@ def test_a_wrong_booking_is_refused_in_the_couriers_shape(
     }[courier]()
     assert any(named in one for one in where), said
     assert http.get("/control/couriers").json()["parcels"] == []
+
+
+@every
+def test_nothing_in_a_booking_breaks_a_counter(counter: Counter) -> None:
+    good = body_of(counter.courier)
+    paths = [f"{part}__{field}" for part, within in good.items() if isinstance(within, dict) for field in within]
+    for path in [*good, *paths]:
+        for value in ([], {}, [{}], 7, -1, 1e300, True, None, "", "x" * 5000, "\0", "४२"):
+            answer = counter.ask("POST", BOOKS[counter.courier], json=body_of(counter.courier, **{path: value}))
+            assert answer.status_code < 500, (path, value)
 
 
 def test_what_postex_cannot_parse_is_a_stack_trace(http: httpx.Client) -> None:

@@ -172,7 +172,7 @@ def test_a_rider_scans_on_the_page(sandbox: Running, width: int):
         parcel.get_by_text("return · Bring back").wait_for()
 
         page.get_by_text("Hand a parcel over").click()
-        page.get_by_label("Courier", exact=True).select_option("tcs")
+        page.get_by_role("combobox", name="Courier").select_option("tcs")
         page.get_by_label("Number on it").fill("779412323079")
         page.keyboard.press("Enter")
         page.locator(".parcel[open]", has_text="779412323079").wait_for()

@@ -159,7 +159,7 @@ class Shiprocket(Desk):
         prefix = "shipping" if stated.get("shipping_is_billing") in (False, 0, "0", "false") else "billing"
         wrong = {}
         for field in _REQUIRED:
-            if stated.get(field) in (None, "", []):
+            if stated.get(field) in (None, []) or not str(stated[field]).strip():
                 wrong[field] = [f"The {field.replace('_', ' ')} field is required."]
         if prefix == "shipping":
             for part in ("customer_name", "address", "city", "pincode", "state", "country", "phone"):
@@ -531,7 +531,7 @@ class Shiprocket(Desk):
         if refused is not None:
             return refused
         stated, parcel = body(), self.parcel(number)
-        action, wrong = stated.get("action"), {}
+        action, wrong = text_of(stated.get("action")), {}
         if action not in ACTIONS:
             wrong["action"] = ["The selected action is invalid."]
         if not text_of(stated.get("comments")):
@@ -549,7 +549,7 @@ class Shiprocket(Desk):
         fields = ("action", "comments", "phone", "address1", "address2", "deferred_date", "proof_audio", "proof_image",
                   "remarks")  # fmt: skip
         said = {field: stated[field] for field in fields if stated.get(field)}
-        self.advise(parcel, ACTIONS[str(action)], **said)
+        self.advise(parcel, ACTIONS[action], **said)
         return as_json({"status": "Data Updated Sucessfully"}, 202)
 
     def _future(self, day: object) -> bool:

@@ -51,11 +51,11 @@ _REQUIRED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         )
     ),
     ("consignee_city_id", lambda value: whole_of(value) in _CITY_BY_ID, "is invalid."),
-    ("consignee_name", lambda value: len(text_of(value)) <= 100, "may not be greater than 100 characters."),
-    ("consignee_address", lambda value: len(text_of(value)) <= 190, "may not be greater than 190 characters."),
+    ("consignee_name", lambda value: 0 < len(text_of(value)) <= 100, "must be a text of at most 100 characters."),
+    ("consignee_address", lambda value: 0 < len(text_of(value)) <= 190, "must be a text of at most 190 characters."),
     ("consignee_phone_number_1", lambda value: bool(PHONE.fullmatch(text_of(value))), "format is invalid."),
     ("consignee_email_address", lambda value: "@" in text_of(value), "must be a valid email address."),
-    ("item_description", lambda value: len(text_of(value)) <= 190, "may not be greater than 190 characters."),
+    ("item_description", lambda value: 0 < len(text_of(value)) <= 190, "must be a text of at most 190 characters."),
     ("pickup_date", lambda value: bool(DATE.fullmatch(text_of(value))), "does not match the format Y-m-d."),
     ("estimated_weight", lambda value: isinstance(value, int | float | str) and _number(value), "must be a number."),
 )  # fmt: skip

@@ -549,6 +549,14 @@
     returned: "Returned",
     cancelled: "Cancelled",
   };
+  const NEXT = {
+    booked: "picked_up",
+    picked_up: "in_transit",
+    in_transit: "at_destination",
+    at_destination: "out_for_delivery",
+    out_for_delivery: "delivered",
+    returning: "returned",
+  };
   const STAGE_MOOD = { delivered: "good", attempted: "open", returning: "bad", returned: "bad", cancelled: "bad" };
   const CODES = ["id", "action", "type", "statusId", "shipper_advice_status"]; // of an advice: said by its meaning
   const openParcels = new Set();
@@ -578,7 +586,8 @@
   function scannerNode(parcel) {
     const words = couriers[parcel.courier].words;
     const stages = [...new Set(words.map((word) => word.stage))];
-    const next = stages[stages.indexOf(parcel.stage) + 1];
+    const advised = { return: "returning", "re-attempt": "out_for_delivery" }[parcel.advice.at(-1)?.means];
+    const next = parcel.stage === "attempted" ? advised : NEXT[parcel.stage];
     return make(
       "div",
       { class: "scanner", role: "group", "aria-label": `Scan ${parcel.number}` },
@@ -651,6 +660,7 @@
             .flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]),
           ...parcel.advice.flatMap((one) => [make("dt", {}, "Advice"), make("dd", { dir: "auto" }, adviceText(one))]),
         ),
+        parcel.stage === "cancelled" ? null : scannerNode(parcel),
         make(
           "ol",
           { class: "scans", "aria-label": "Scans, newest first" },
@@ -666,7 +676,6 @@
               ),
             ),
         ),
-        parcel.stage === "cancelled" ? null : scannerNode(parcel),
       ),
     );
   }
