@@ -95,8 +95,8 @@ class Picture:
 
 
 def picture(content: bytes) -> Picture:
-    """Look at an uploaded logo: its first bytes say what it is, whatever it is called. Raises ValueError with a sentence
-    for the merchant. SVG is refused: it is a document that may hold scripts.
+    """Look at an uploaded logo: its first bytes say what it is, whatever it is called. Raises ValueError with a
+    sentence for the merchant. SVG is refused: it is a document that may hold scripts.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"The picture has {len(content) // 1024} KB; a logo has at most {MOST_BYTES // 1024}.")
