@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from . import burst, drain, ingest, machine, peer, report
+from . import burst, drain, ingest, machine, page, peer, report
 from .machine import Referee
 from .stage import Stage
 
-PARTS = ("ingest", "burst", "drain")
+PARTS = ("ingest", "burst", "drain", "page")
 
 
 def main() -> None:
@@ -36,6 +36,11 @@ def main() -> None:
             depths = (1_000, 5_000) if given.quick else drain.DEPTHS
             rounds = 1 if given.quick else 3
             found["drain"] = drain.measure(stage, referee, depths=depths, drained=1_000, rounds=rounds)
+        if "page" in parts:
+            try:
+                found["page"] = page.measure(stage, referee, loads=5 if given.quick else 40)
+            except page.NoBrowser as reason:
+                print(f"  the customer's page is not measured: {reason}", flush=True)
     report.show(found)
     print(f"\n  kept in {report.save(found).relative_to(report.RESULTS.parent.parent)}")
     if report.lost(found):
