@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -221,7 +222,7 @@ def test_hostile_words_are_words(lite_house: House) -> None:
         page = ask(lite_house, f"/t/{mine.token}?lang={language}")
         assert page.status_code == 200
         assert "<img" not in page.text
-        assert "\u202e" not in page.text.replace(mine.tracking_url, "")
+        assert "\u202e" not in page.text
         assert "{{7*7}}" in page.text
         assert "49" not in re.sub(r"\d{4}-\d\d-\d\dT\S+|<style>.*</style>", "", page.text, flags=re.DOTALL)
 
@@ -230,14 +231,15 @@ def test_hostile_words_are_words(lite_house: House) -> None:
     ("url", "linked"),
     [
         ("https://courier.test/track?cn=1", True), ("http://courier.test/1", True), ("javascript:alert(1)", False),
-        ("data:text/html,x", False), ("//courier.test/1", False), ("http://[", False), ("", False),
+        ("data:text/html,x", False), ("https://x.test/\u202e", False), ('https://x.test/"><b>', False),
+        ("//courier.test/1", False), ("http://[", False), ("", False),
         ("{ours}/t/abc", False),
     ],
 )  # fmt: skip
 def test_the_couriers_own_page_is_linked_where_it_is_one(lite_house: House, url: str, linked: bool) -> None:
     ours = factories.store(lite_house)
     url = url.replace("{ours}", lite_house.settings.public_url)
-    page = ask(lite_house, f"/t/{made(lite_house, ours, tracking_url=url)}").text
+    page = html.unescape(ask(lite_house, f"/t/{made(lite_house, ours, tracking_url=url)}").text)
     assert (wording("en").page["courier_page"] in page) == linked
     assert (f'href="{url}"' in page) == linked
 
@@ -311,7 +313,7 @@ def test_a_scan_that_was_not_believed_is_owned_up_to(lite_house: House) -> None:
 
 
 def test_every_scan_is_told_newest_first_and_what_two_say_once(lite_house: House) -> None:
-    twice = [("in_transit", "", 22), ("in_transit", "SUKKUR", 22)]
+    twice = [("in_transit", "", 22, {"raw_code": "y"}), ("in_transit", "SUKKUR", 22)]
     seen = shown(lite_house, factories.store(lite_house), [*WAY[:4], *twice, *WAY[5:], ("on_hold", "", 1)])
     assert [(line.what, line.where) for line in seen.seen] == [
         ("On hold at the courier", ""), ("Out for delivery", "Karachi"), ("In your city", "Karachi"),
@@ -589,8 +591,13 @@ def test_what_is_no_logo_is_not_kept(lite_house: House, content: bytes) -> None:
     assert _logos(lite_house) == {ours: PNG}
     with lite_house.db.read(ours) as session:
         assert session.get_one(Store, ours).policy.brand_colour == ""
-    assert merchant.dress(b"\0" * 2_000_000).status_code == 413
     assert merchant.dress(brand_colour="red").status_code == 422
+
+
+def test_a_very_large_upload_is_not_even_read(lite_house: House) -> None:
+    browser = Merchant(lite_house, factories.store(lite_house)).browser
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    assert browser.post("/app/journeys/page", data=b"x" * 2_000_000, **form).status_code == 413
 
 
 def test_only_the_merchant_dresses_the_page(lite_house: House) -> None:
@@ -746,25 +753,23 @@ def test_a_customer_opens_the_link_of_the_message_while_the_courier_is_away(
 ) -> None:
     """From the shop's dispatch to the phone to the page, with nothing but the link in hand."""
     world = lite_world
-    world.connect_courier("woocommerce", "leopards", push=True)
-    placed = world.place("woocommerce", customer={"name": NAME})
+    world.connect_courier("shopify", "leopards", push=True)
+    placed = world.place("shopify", customer={"name": NAME})
     placed.phone.tap("Confirm")
     world.hand(placed, "fulfil", company="Leopards Courier", tracking_number="KI779455501")
-    world.scan("leopards", "KI779455501", "SP", "Shipment Picked", location="LAHORE")
-    world.settle()
     world.fault("leopards.api", "error_500", rate=1.0)
     found = re.search(r"http\S+/t/[\w-]+", " ".join(said.text for said in placed.phone.heard))
     assert found is not None
     page = looking(360).page
     assert page.goto(found[0]).status == 200
-    expect(page.get_by_role("heading", level=1)).to_have_text("With the courier")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.get_by_text("KI779455501")).to_be_visible()
     number = placed.phone.number
     for part in (*NAME.split(), number, number[3:]):
         assert part not in page.content()
     link = page.get_by_role("link", name="Write on WhatsApp").get_attribute("href") or ""
-    with world.looking("woocommerce") as session:
-        channel = session.get_one(Store, world.store_id("woocommerce")).connection("channels")
+    with world.looking("shopify") as session:
+        channel = session.get_one(Store, world.store_id("shopify")).connection("channels")
         assert channel is not None
         assert urlsplit(link).path[1:] == re.sub(r"\D", "", channel.state["number"])
 

@@ -158,6 +158,8 @@ def _logo(session: Session) -> Any:
 
 def _courier_page(seen: Followed) -> str:
     """The courier's own page of this parcel, as the shop or courier told it; never this one, which shops are told."""
+    if not seen.courier_page.isprintable() or any(letter in seen.courier_page for letter in '<>" '):
+        return ""
     try:
         url = urlsplit(seen.courier_page)
     except ValueError:
@@ -201,6 +203,8 @@ class Dot:
     label: str
     reached: bool
     here: bool
+    below: int
+    """How far under it the label is; above it where the road turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +228,8 @@ def _draw(route: tuple[Stop, ...], rtl: bool) -> Drawing | None:
         across = columns[column] if row % 2 == 0 else columns[-1 - column]
         label = stop.name if len(stop.name) <= _LABEL else f"{stop.name[: _LABEL - 1].rstrip()}…"
         x = WIDTH - across if rtl else across
-        dots.append(Dot(x, _TOP + row * _ROW, stop.name, label, stop.reached, place == here))
+        turns = column == 2 and place + 1 < len(route)
+        dots.append(Dot(x, _TOP + row * _ROW, stop.name, label, stop.reached, place == here, -17 if turns else 32))
     legs = tuple((_leg(a, b, place), b.reached) for place, (a, b) in enumerate(pairwise(dots)))
     return Drawing(_TOP + _ROW * ((len(route) - 1) // 3) + 40, tuple(dots), legs)
 
