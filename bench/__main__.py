@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from . import burst, drain, ingest, machine, parcels, peer, report
+from . import burst, drain, ingest, machine, page, parcels, peer, report
 from .machine import Referee
 from .stage import Stage
 
-PARTS = ("ingest", "burst", "drain", "parcels")
+PARTS = ("ingest", "burst", "drain", "parcels", "page")
 
 
 def main() -> None:
@@ -39,6 +39,11 @@ def main() -> None:
         if "parcels" in parts:
             size = parcels.Size(20, 2_000) if given.quick else parcels.Size()
             found["parcels"] = parcels.measure(stage, size)
+        if "page" in parts:
+            try:
+                found["page"] = page.measure(stage, referee, loads=5 if given.quick else 40)
+            except page.NoBrowser as reason:
+                print(f"  the customer's page is not measured: {reason}", flush=True)
     report.show(found)
     print(f"\n  kept in {report.save(found).relative_to(report.RESULTS.parent.parent)}")
     if report.lost(found):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .ingest import FLOOR, NO_REDIS, NODE, NODE_STORED, RATE, dastak
+from .page import LANGUAGES
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,6 +34,7 @@ class Goal:
 def goals(found: dict[str, Any]) -> list[Goal]:
     """Ratios are of one run, taken in turns; see README.md for what each is worth."""
     ratios = _at(found, "ingest", "one process", "ratios", SQLITE)
+    painted = [_at(found, "page", "this machine", language, "p95") for language in LANGUAGES]
     return [
         Goal("webhooks per second, times the Node stack without a database", 3.0, _at(ratios, NODE, "median")),
         Goal("… times the Node stack that stores them", 6.0, _at(ratios, NODE_STORED, "median")),
@@ -50,6 +52,12 @@ def goals(found: dict[str, Any]) -> list[Goal]:
             at_least=False,
         ),
         Goal("… PostgreSQL", 1.15, _at(found, "drain", "postgresql", "growth", "median"), at_least=False),
+        Goal(
+            "the customer's page, p95 of its paint, ms",
+            1000.0,
+            max(filter(None, painted), default=None),
+            at_least=False,
+        ),
         *(goal for engine in ("sqlite", "postgresql") for goal in _parcel_goals(found, engine)),
     ]
 
@@ -107,6 +115,8 @@ def show(found: dict[str, Any]) -> None:
         _drain(found["drain"])
     if "parcels" in found:
         _parcels(found["parcels"])
+    if "page" in found:
+        _page(found["page"])
     print("\n  goals")
     for goal in goals(found):
         sign, said = ("≥" if goal.at_least else "≤"), {True: "met", False: "MISSED", None: "not measured"}[goal.met]
@@ -165,6 +175,16 @@ def _parcels(found: dict[str, Any]) -> None:
                 f"    {engine:<12}{one['seconds']:>7} s, {one['calls']:,} calls of {one['parcels_a_call']} parcels, "
                 f"{one['parcels_per_second']:,} parcels/s, {one['memory_mb']['at_the_end']} MB"
             )
+
+
+def _page(found: dict[str, Any]) -> None:
+    print(f"\n  the page on which a customer follows a parcel, largest contentful paint of {found['loads']} loads; ms")
+    print(f"    {'':<32}{'median':>9}{'p95':>9}{'worst':>9}")
+    for device, languages in found.items():
+        if isinstance(languages, dict):
+            for language, one in languages.items():
+                figures = "".join(f"{one[key]:>9}" for key in ("median", "p95", "worst"))
+                print(f"    {f'{device}, {language}':<32}{figures}")
 
 
 def save(found: dict[str, Any]) -> Path:

@@ -19,7 +19,8 @@ Read in this order; a module imports only from those above it (tests/test_house.
     migrations  the schema's history
     vault       secrets at rest, key rotation
     house       the parts of one process, put together once
-    stores      Store, Connection, Policy, Chore; install and uninstall
+    branding    a shop's colour, kept readable, and its logo, looked at
+    stores      Store, Connection, Policy, Chore, Logo; install and uninstall
     attempts    installations under way
     access      opening a merchant's account with credentials that work now
     customers   Customer, ContactPoint, Consent
@@ -29,6 +30,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     catalogue   Template, and the wording in six languages
     guards      the one question: may this message go now?
     rendering   an order turned into the words of a message
+    following   what whoever follows a parcel sees, and nothing of the person it goes to
     outbox      Touchpoint, Outbox: put, deliver, write, settle
     journeys    the engine and one file per journey: react, advance
     answers     one answer to one message of a customer

@@ -88,6 +88,8 @@ class Wording:
     fallbacks: dict[str, str]
     lists: dict[str, str]
     phrases: dict[str, list[str]]
+    page: dict[str, str]
+    """The page on which a customer follows a parcel."""
 
     def body(self, key: str) -> str:
         text: str = self.templates[key]["body"]

@@ -564,6 +564,9 @@ class ChannelAdapter(Adapter, Protocol):
     def language_code(self, language: str) -> str:
         """The channel's code for one of our languages."""
 
+    def chat_url(self, number: str, text: str) -> str:
+        """Where a customer opens a chat with a profile's number, a text laid ready; empty where it is no number."""
+
     def create_template(self, account: Account, template: TemplateText) -> TemplateSeen: ...
 
     def fetch_templates(self, account: Account) -> Iterable[TemplateSeen]: ...

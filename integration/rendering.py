@@ -40,7 +40,7 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
         "due": order.due.shown(language),
         "address": clean(address_of(order).one_line(), 120) or words.fallbacks["address"],
         "eta": eta_line(store.policy, order, store, words, now),
-        "place": words.places[_place(order, Place())],
+        "place": words.places[place_row(order, Place())],
     }
     return isolated(values, language)
 
@@ -56,8 +56,8 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
         "number": shipment.tracking_number or words.fallbacks["number"],
         "reason": reason,
         "pay": _pay_line(order, parcel, words),
-        "expected": _expected_line(store.policy, order, store, words, now) if parcel.status in _COMING else "",
-        "place": words.places[_place(order, parcel)].format(courier=courier, reason=reason),
+        "expected": _expected_line(order, store, words, now) if parcel.status in COMING else "",
+        "place": words.places[place_row(order, parcel)].format(courier=courier, reason=reason),
         "seen": _seen_line(newest, store, words),
     }, language)  # fmt: skip
     return values | {"link": f"{public_url}/t/{shipment.token}"}  # bare: an isolate after it would be read as its end
@@ -81,13 +81,19 @@ def _pay_line(order: Order, parcel: Place, words: Wording) -> str:
     return words.fallbacks[line].format(due=order.due.shown(words.language))
 
 
-def _expected_line(policy: Policy, order: Order, store: Store, words: Wording, now: datetime) -> str:
-    """The days that the merchant promises, counted from the order; nothing of a promise that is past."""
-    if policy.delivery_days is not None:
-        first, last = _promised(policy.delivery_days, order.placed_at, store)
-        if last >= now.astimezone(store.zone).date():
-            return _between(words.fallbacks["expected_on"], first, last, words.language)
-    return words.fallbacks["expected_none"]
+def _expected_line(order: Order, store: Store, words: Wording, now: datetime) -> str:
+    return promise_line(order, store, words, now) or words.fallbacks["expected_none"]
+
+
+def promise_line(order: Order, store: Store, words: Wording, now: datetime) -> str:
+    """The days that the merchant promises, counted from the order; empty without a promise, and once it is past."""
+    days = store.policy.delivery_days
+    if days is None:
+        return ""
+    first, last = _promised(days, order.placed_at, store)
+    if last < now.astimezone(store.zone).date():
+        return ""
+    return _between(words.fallbacks["expected_on"], first, last, words.language)
 
 
 def _seen_line(newest: ShipmentEvent | None, store: Store, words: Wording) -> str:
@@ -100,7 +106,7 @@ def _seen_line(newest: ShipmentEvent | None, store: Store, words: Wording) -> st
     return words.fallbacks["seen_at"].format(when=when, location=clean(newest.location, 60))
 
 
-def _place(order: Order, parcel: Place) -> str:
+def place_row(order: Order, parcel: Place) -> str:
     """The row of the wording's places that is true of an order and, where it has one, its parcel."""
     if order.confirmation in ("declined", "cancelled") and parcel.status in (UNKNOWN, *BEFORE_PICKUP, "cancelled"):
         return "cancelled"
@@ -111,7 +117,8 @@ def _place(order: Order, parcel: Place) -> str:
     return "sent" if order.fulfilment not in ("unfulfilled", "booked", UNKNOWN) else "preparing"
 
 
-_COMING = BEFORE_PICKUP | {UNKNOWN, "picked_up", "in_transit", "at_destination"}
+COMING = BEFORE_PICKUP | {UNKNOWN, "picked_up", "in_transit", "at_destination"}
+"""Where a parcel is while a date may be promised."""
 
 _PLACES = {
     "pickup_scheduled": "booked", "pickup_failed": "booked", "return_in_transit": "returning", "damaged": "lost",

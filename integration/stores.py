@@ -7,6 +7,7 @@ connection.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, time, timedelta
@@ -15,9 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, delete, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from .branding import picture
 from .db import Base, Id, Instant, Json, Session, Tenant, TenantItself
 from .errors import ConfigurationError
 from .ports import Account, StoreProfile
@@ -54,6 +56,8 @@ class Policy:
     """Kilograms, of a parcel of which nobody says otherwise."""
     confirmed_status: str = ""
     """Status a confirmed order is moved to in stores that have statuses; empty leaves it where it is."""
+    brand_colour: str = ""
+    """The shop's own, as `#rrggbb`, on the page where customers follow a parcel; empty leaves ours there."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> Policy:
@@ -188,6 +192,31 @@ class Chore(Tenant, Base):
     failures: Mapped[int] = mapped_column(default=0)
     last_run_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     last_sentence: Mapped[str] = mapped_column(String(500), default="")
+
+
+class Logo(Tenant, Base):
+    """The picture a shop shows its customers. Kept here, because their page loads nothing from anywhere else."""
+
+    __tablename__ = "logos"
+    __table_args__ = (UniqueConstraint("store_id", name="one_logo_per_store"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    kind: Mapped[str] = mapped_column(String(16))
+    """Its media type, read from its bytes."""
+    width: Mapped[int]
+    height: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[str] = mapped_column(String(16))
+    """Of the content: another picture has another address."""
+
+
+def change_logo(session: Session, content: bytes) -> None:
+    """A new logo, or none where there is no content. Raises ValueError with a sentence for the merchant."""
+    seen = picture(content) if content else None
+    session.execute(delete(Logo))
+    if seen is not None:
+        digest = hashlib.blake2s(content, digest_size=8).hexdigest()
+        session.add(Logo(kind=seen.kind, width=seen.width, height=seen.height, content=content, digest=digest))
 
 
 def zone(name: str) -> ZoneInfo:

@@ -1,4 +1,4 @@
-"""Flask: install, webhooks, the merchant's pages. `application` is what a WSGI server starts.
+"""Flask: install, webhooks, the merchant's pages, the customer's. `application` is what a WSGI server starts.
 
 `/webhooks/*` is answered by a small callable in front of Flask (see webhooks.py); everything else is ordinary Flask,
 one blueprint a file.
@@ -24,7 +24,7 @@ from integration.ingest import Mailroom
 from integration.logs import set_up_logs
 from integration.settings import dotenv_path
 
-from . import auth, channels, commands, couriers, dispatch, health, install, journeys, look, orders, setup
+from . import auth, channels, commands, couriers, dispatch, following, health, install, journeys, look, orders, setup
 from .webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     app.extensions["house"] = house
     app.extensions["mailroom"] = mailroom
     # couriers before channels: /app/<channel> takes any name
-    for part in (health, install, setup, couriers, dispatch, look, channels, orders, journeys):
+    for part in (health, install, setup, couriers, dispatch, look, channels, orders, journeys, following):
         app.register_blueprint(part.pages)
     app.before_request(_read_body)
     auth.guard(app)

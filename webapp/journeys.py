@@ -1,7 +1,10 @@
-"""/app/journeys: switch the journeys, see every message in every language, decide what the store decides."""
+"""/app/journeys: switch the journeys, see every message in every language, decide what the store decides, dress the
+page on which customers follow a parcel.
+"""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,9 +13,12 @@ from flask import Blueprint, abort, redirect, request
 from sqlalchemy import select
 from werkzeug.wrappers import Response as AnyResponse
 
+from integration.branding import MOST_BYTES, OURS, colour, palette
+from integration.db import Session
 from integration.journeys import JOURNEYS, JourneySetting, Settled
+from integration.orders import Shipment
 from integration.rendering import preview
-from integration.stores import Policy, Store
+from integration.stores import Logo, Policy, Store, change_logo
 from integration.values import LANGUAGES, RIGHT_TO_LEFT
 
 from .auth import house, link, merchant, page, signed_in
@@ -58,6 +64,24 @@ def decide() -> Any:
     return redirect(link("journeys.show", done="saved") + "#policy", 303)
 
 
+@pages.post("/page")
+@signed_in
+def dress() -> Any:
+    """The shop's colour and logo on the page where its customers follow a parcel."""
+    uploaded = request.files.get("logo")
+    content = uploaded.read() if uploaded is not None else b""
+    with house().db.lane(merchant().store_id) as session:
+        store = session.get_one(Store, merchant().store_id)
+        try:
+            store.decide(replace(store.policy, brand_colour=colour(request.form.get("brand_colour", ""))))
+            if content or request.form.get("no_logo") == "1":
+                change_logo(session, content)
+        except ValueError as fault:
+            session.rollback()
+            return _show(422, fault=str(fault), at="page")
+    return redirect(link("journeys.show", done="dressed") + "#page", 303)
+
+
 def _policy(policy: Policy, form: Any) -> Policy:
     """The form as a Policy. Raises ValueError with a sentence for the merchant."""
     language = form.get("language", policy.language)
@@ -94,7 +118,7 @@ def _language() -> str:
     return wanted if wanted in LANGUAGES else ""
 
 
-def _show(status: int = 200, fault: str = "") -> Any:
+def _show(status: int = 200, fault: str = "", at: str = "policy") -> Any:
     with house().db.read(merchant().store_id) as session:
         store = session.get_one(Store, merchant().store_id)
         settled = Settled(session, store)
@@ -120,8 +144,20 @@ def _show(status: int = 200, fault: str = "") -> Any:
             languages=LANGUAGE_NAMES,
             rtl=RIGHT_TO_LEFT,
             fault=fault,
+            at=at,
             done=request.args.get("done", ""),
+            colours=palette(store.policy.brand_colour),
+            ours=OURS,
+            logo=_logo(session),
+            logo_kb=MOST_BYTES // 1024,
+            newest=session.scalar(select(Shipment.token).order_by(Shipment.id.desc()).limit(1)),
         )
+
+
+def _logo(session: Session) -> str:
+    """The logo in the page itself: inside a platform's frame a picture could not say whose it is."""
+    kept = session.scalars(select(Logo)).first()
+    return f"data:{kept.kind};base64,{base64.b64encode(kept.content).decode()}" if kept is not None else ""
 
 
 def _when(after: timedelta) -> str:

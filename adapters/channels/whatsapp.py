@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -257,6 +258,11 @@ class WhatsApp:
 
     def language_code(self, language: str) -> str:
         return LANGUAGE_CODES[language]
+
+    def chat_url(self, number: str, text: str) -> str:
+        """Click to chat (faq.whatsapp.com/5913398998672934): the whole international number, digits only."""
+        digits = "".join(letter for letter in number if letter.isascii() and letter.isdigit())
+        return f"https://wa.me/{digits}?text={quote(text)}" if 7 <= len(digits) <= 15 else ""
 
     # -- the account -----------------------------------------------------------------------------------------------
 

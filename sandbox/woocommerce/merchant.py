@@ -43,7 +43,7 @@ def _track(woo: WooCommerce, order: Record, stated: dict[str, Any]) -> None:
     given = {name: stated.get(name) or "" for name in ("company", "tracking_number", "tracking_url")}
     if not given["tracking_number"] or not all(isinstance(v, str) and len(v) <= 500 for v in given.values()):
         raise Refusal("A parcel has a tracking_number, and perhaps a company and a tracking_url, as texts.")
-    kept = next((entry["value"] for entry in order["meta"] if entry["key"] == orders.TRACKING), [])
+    kept: list[Record] = next((e["value"] for e in order["meta"] if e["key"] == orders.TRACKING), [])
     entry = {
         "tracking_provider": "",
         "custom_tracking_provider": given["company"],

@@ -91,16 +91,17 @@
     const form = event.target;
     if (!embedded() || event.defaultPrevented) return;
     event.preventDefault();
-    const fields = new URLSearchParams(new FormData(form, event.submitter));
+    const given = new FormData(form, event.submitter);
     if (form.dataset.download) {
-      download(form, fields);
+      download(form, new URLSearchParams(given));
       return;
     }
     if (form.method === "get") {
-      go(`${form.action.split("?")[0]}?${fields}`);
+      go(`${form.action.split("?")[0]}?${new URLSearchParams(given)}`);
       return;
     }
-    go(form.action, { method: "POST", body: fields });
+    const files = form.enctype === "multipart/form-data";
+    go(form.action, { method: "POST", body: files ? given : new URLSearchParams(given) });
   });
 
   addEventListener("popstate", () => {
