@@ -29,7 +29,7 @@ from integration.orders import Order, find_order
 from integration.outbox import Outbox, Touchpoint
 from integration.settings import Settings
 from integration.stores import Connection, Store, connect
-from integration.story import Story, tell
+from integration.story import Story, tell, why
 from integration.vault import new_token, token_hash
 from sandbox.demo import Merchant
 from sandbox.settings import Settings as SandboxSettings
@@ -349,6 +349,13 @@ class World:
             found = find_order(session, placed.order_id)
             assert found is not None
             return tell(session, found)
+
+    def why(self, placed: Placed) -> str:
+        """The order's story as sentences, for a test that failed."""
+        with self.looking(placed.store) as session:
+            order = find_order(session, placed.order_id)
+            assert order is not None
+            return "\n".join(why(session, order, session.get_one(Store, self.store_id(placed.store))))
 
     def journeys(self, placed: Placed) -> dict[str, str]:
         """The journeys an order is in, or was: name to `state: sentence`."""

@@ -25,6 +25,7 @@ from ..guards import SKIP_REASONS
 from ..house import House
 from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move, ours
 from ..outbox import Desk, Touchpoint, cancel_touchpoint, put_message, put_write_back
+from ..parcels import minute
 from ..ports import ParcelTold, StoreChange
 from ..stores import Store
 from .cancellation import CANCELLATION
@@ -212,7 +213,7 @@ def _not_begun(desk: Desk, settled: Settled, journey: Journey, change: Change) -
     if isinstance(change, ParcelMoved):
         met = min(event.seen_at for event in change.shipment.events)
         courier = desk.courier_since(change.shipment.adapter)
-        if change.at < met - _HISTORY or (courier is not None and change.at < courier):
+        if change.at < met - _HISTORY or (courier is not None and change.at < minute(courier)):
             return "it happened before Dastak knew of this parcel"
     return ""
 

@@ -71,7 +71,7 @@ def test_dispatched_out_for_delivery_delivered_once_each_and_in_order(world: Wor
     assert len(heard) == 3, heard
     on_its_way, at_the_door, arrived = heard
     assert "is on its way" in on_its_way
-    assert "is out for delivery" in at_the_door
+    assert "is out for delivery with" in at_the_door
     assert "delivered your order" in arrived
     for line in heard:
         assert CALLED[courier] in line
@@ -96,22 +96,22 @@ def test_out_for_delivery_is_told_once_a_day_and_again_the_next(world: World) ->
     world.advance("2h")
     scanned(world, "leopards", number, "AR", "Arrived at Station")
     scanned(world, "leopards", number, "AC", "Assign to Courier")
-    assert len(about(placed, "is out for delivery")) == 1
+    assert len(about(placed, "is out for delivery with")) == 1
     morning(world)
     scanned(world, "leopards", number, "AC", "Out for delivery")
-    assert len(about(placed, "is out for delivery")) == 2
+    assert len(about(placed, "is out for delivery with")) == 2
 
 
 def test_old_scans_and_scans_from_before_the_courier_was_connected_are_told_to_nobody(world: World) -> None:
     placed, number = sent(world, "leopards")
     yesterday = (world.house.clock.now() - timedelta(hours=30)).isoformat()
     scanned(world, "leopards", number, "AC", "Out for delivery", at=yesterday)
-    assert about(placed, "out for delivery") == []
+    assert about(placed, "is out for delivery with") == []
     assert "off" in world.journeys(placed)["out_for_delivery"]
     scanned(world, "leopards", number, "DV", "Delivered")
     scanned(world, "leopards", number, "AC", "Out for delivery", at=yesterday)
     assert len(about(placed, "delivered your order")) == 1
-    assert about(placed, "out for delivery") == []
+    assert about(placed, "is out for delivery with") == []
 
 
 def test_a_parcel_delivered_before_its_news_could_go_is_told_as_delivered_only(world: World) -> None:
@@ -120,7 +120,7 @@ def test_a_parcel_delivered_before_its_news_could_go_is_told_as_delivered_only(w
     for code, text in WORDS["tcs"][:2]:
         world.scan("tcs", number, code, text)
     scanned(world, "tcs", number, *WORDS["tcs"][2])
-    assert about(placed, "out for delivery") == []
+    assert about(placed, "is out for delivery with") == []
     assert len(about(placed, "delivered your order")) == 1
 
 
@@ -209,7 +209,8 @@ def test_an_answer_after_the_parcel_moved_on_gets_a_truthful_reply(
     if told:
         assert told in called(world, placed)
     with world.looking("shopify") as session:
-        assert session.scalars(select(Outbox).where(Outbox.kind == "courier")).all() == []
+        told = select(Outbox).where(Outbox.kind == "courier", Outbox.order_id == world.order(placed).id)
+        assert session.scalars(told).all() == []
 
 
 def test_a_customer_to_whom_nobody_came_is_believed_and_shown(world: World) -> None:
