@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from integration.orders import LineItem, Order, Shipment, ShipmentEvent
 
@@ -23,7 +23,7 @@ from .machine import Referee
 from .stage import Stage, open_store, port, web_command
 
 LANGUAGES = ("en", "ur")
-PHONE = {"width": 360, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 800}
 
 _LCP = """() => new Promise(tell => new PerformanceObserver(
     seen => tell(seen.getEntries().at(-1).startTime)).observe({type: 'largest-contentful-paint', buffered: true}))"""
