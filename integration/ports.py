@@ -315,6 +315,12 @@ class Tracks(Protocol):
 
     known_as: tuple[str, ...]
     """What stores call it, beside its name: compared whole, in small letters."""
+    hosts: tuple[str, ...]
+    """Where its own tracking pages are."""
+    numbers: str
+    """What its parcels' numbers look like, as a pattern; empty where they look like everybody's. A hint to whom a
+    parcel without a courier belongs, never a reason to refuse one.
+    """
     most_at_once: int
     """Parcels that one call may ask for."""
 

@@ -8,10 +8,12 @@ pushed and polled is one scan.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
@@ -143,7 +145,8 @@ def _claim(house: House, store_id: int, courier: str, most: int) -> list[str]:
 
 def _recognise(house: House, session: Session) -> None:
     """Whose parcels are those whose courier nobody looked up yet? Of this store's couriers, the one that the order's
-    store named; when it named none and the merchant works with one courier only, that one. Else they are not followed.
+    store named, or whose page it links; when it named none, the only one that the merchant works with, or the only one
+    whose numbers look like that. Else they are not followed, and the merchant is asked, see watch.py.
     """
     living = select(Connection.adapter).where(Connection.room == "couriers", Connection.removed_at.is_(None))
     couriers = list(dict.fromkeys(session.scalars(living)))
@@ -152,19 +155,32 @@ def _recognise(house: House, session: Session) -> None:
     ).all()
     if not nameless:
         return
-    called: dict[str, str] = {}
-    for courier in couriers:
-        adapter = house.registry.find("couriers", courier)
-        if isinstance(adapter, Tracks):
-            called |= {_plain(word): courier for word in (courier, *adapter.known_as)}
+    known = [one for name in couriers if isinstance(one := house.registry.find("couriers", name), Tracks)]
     for shipment in nameless:
-        said = _plain(shipment.courier)
-        found = called.get(said) or (couriers[0] if not said and len(couriers) == 1 else None)
-        if found is not None:
+        found = whose(shipment, known)
+        if found:
             shipment.adapter = found
         else:
             shipment.poll_at = session.now() + timedelta(days=1)  # perhaps its courier is connected by then
     session.flush()
+
+
+def whose(shipment: Shipment, couriers: Sequence[Any]) -> str:
+    """The name of the courier, of these, that carries a parcel; empty when that is not plain."""
+    said = _plain(shipment.courier)
+    for courier in couriers:
+        if said in {_plain(word) for word in (courier.name, courier.label, *courier.known_as)}:
+            return str(courier.name)
+    host = (urlsplit(shipment.tracking_url).hostname or "").casefold()
+    for courier in couriers:
+        if any(host == own or host.endswith(f".{own}") for own in courier.hosts):
+            return str(courier.name)
+    if said:
+        return ""
+    if len(couriers) == 1:
+        return str(couriers[0].name)
+    alike = [c for c in couriers if c.numbers and re.fullmatch(c.numbers, shipment.tracking_number)]
+    return str(alike[0].name) if len(alike) == 1 else ""
 
 
 def _plain(word: str) -> str:

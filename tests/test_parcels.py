@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.events import UNKNOWN
-from integration.orders import FULFILMENT
+from integration.orders import FULFILMENT, Shipment
 from integration.parcels import REMARKS, STATUSES, Place, place
-from integration.tracking import lot_of, next_poll
+from integration.tracking import lot_of, next_poll, whose
+
+from .contract.recorded import build
 
 T0 = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 
@@ -158,6 +161,36 @@ def test_accounts_are_asked_for_evenly_spread_over_the_interval_however_they_beg
     for tenth in range(10):
         begins = now + every * (tenth + 1) / 10
         assert sum(begins < at <= begins + every / 10 for at in due) <= many / 5 + 2
+
+
+def _couriers(*names: str) -> list[Any]:
+    made = []
+    for name in names:
+        courier, _ = build("couriers", name)
+        made.append(courier)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("said", "url", "number", "connected", "found"),
+    [
+        ("TCS Express", "", "77", ("tcs", "leopards"), "tcs"),
+        ("leopards  COURIER", "", "77", ("tcs", "leopards"), "leopards"),
+        ("", "https://www.tcsexpress.com/track/77", "77", ("tcs", "leopards"), "tcs"),
+        ("Our van", "https://sonic.pk/tracking?tracking_number=1", "1", ("tcs", "trax"), "trax"),
+        ("", "https://tcsexpress.com.evil.example/77", "77", ("tcs", "leopards"), ""),
+        ("", "not an address", "KI123456789", ("tcs", "leopards"), "leopards"),
+        ("", "", "779412345678", ("tcs", "leopards"), "tcs"),
+        ("", "", "779412345678", ("tcs", "trax"), ""),  # either's, so the merchant is asked
+        ("", "", "anything", ("tcs",), "tcs"),
+        ("BlueEX", "", "779412345678", ("tcs",), ""),
+    ],
+)
+def test_a_parcel_is_its_couriers_by_name_by_page_or_by_number_and_never_by_guess(
+    said: str, url: str, number: str, connected: tuple[str, ...], found: str
+) -> None:
+    parcel = Shipment(store_id=1, courier=said, tracking_url=url, tracking_number=number)
+    assert whose(parcel, _couriers(*connected)) == found
 
 
 def test_a_parcel_that_was_never_scanned_is_given_up_after_45_days() -> None:

@@ -55,6 +55,8 @@ class Leopards:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("leopards courier", "lcs", "leopard courier", "leopards courier service")
+    hosts = ("leopardscourier.com",)
+    numbers = r"[A-Z]{2}\d{8,10}"
     address = "leopards"
     forbidden: tuple[str, ...] = ()
     push_help = "Ask Leopards for their Push API and give them this address."

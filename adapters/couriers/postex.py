@@ -46,6 +46,8 @@ class PostEx:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("post ex",)
+    hosts = ("postex.pk",)
+    numbers = r"\d{14}"
     most_at_once = 25
     most_labels = 10
 

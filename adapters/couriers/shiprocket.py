@@ -76,6 +76,8 @@ class Shiprocket:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("ship rocket",)
+    hosts = ("shiprocket.co", "shiprocket.in")
+    numbers = ""
     address = "carrier"
     forbidden: tuple[str, ...] = ("shiprocket", "kartrocket", "sr", "kr")
     push_help = (

@@ -68,6 +68,8 @@ class Tcs:
     ignores: frozenset[str] = frozenset()
     keeps = ()
     known_as = ("tcs express", "tcs courier", "tcs pakistan")
+    hosts = ("tcsexpress.com",)
+    numbers = r"\d{9,13}"
     most_at_once = 1
     most_labels = 10
     """Each is a call of its own."""

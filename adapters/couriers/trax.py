@@ -78,6 +78,8 @@ class Trax:
     ignores: frozenset[str] = frozenset({"payment-status", "initial-charges", "final-charges"})
     keeps = ()
     known_as = ("sonic", "trax logistics", "sonic by trax")
+    hosts = ("sonic.pk",)
+    numbers = r"\d{12,14}"
     address = "trax"
     forbidden: tuple[str, ...] = ()
     push_help = "Sonic portal, API settings, webhooks: enter it for status updates."
