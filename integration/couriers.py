@@ -44,18 +44,23 @@ def put_booking(session: Session, order: Order, connection: Connection, wanted: 
     """Have a courier take on a parcel of an order. `wanted`: city, city_code, weight (kg, text), pieces, note. False
     when a booking of this order is under way already.
     """
-    tried = select(Outbox.state).where(Outbox.order_id == order.id, Outbox.key.startswith(f"book/{order.external_id}/"))
-    states = session.scalars(tried).all()
-    if any(state in ("queued", "sending") for state in states):
-        return False
-    change = {"do": "book", "adapter": connection.adapter, "connection_id": connection.id, **wanted}
-    return put_courier(session, order, f"book/{order.external_id}/{len(states) + 1}", change)
+    change = {"do": "book", "adapter": connection.adapter, **wanted}
+    return _put_next(session, order, f"book/{order.external_id}/", change)
 
 
 def put_cancellation(session: Session, shipment: Shipment) -> bool:
     """Have a courier forget a parcel that it has not fetched."""
     change = {"do": "cancel", "adapter": shipment.adapter, "shipment_id": shipment.id}
-    return put_courier(session, shipment.order, f"cancel/{shipment.token}", change)
+    return _put_next(session, shipment.order, f"cancel/{shipment.token}/", change)
+
+
+def _put_next(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:
+    """One at a time of its kind: two taps in a row are one, and one after it failed is another."""
+    tried = select(Outbox.state).where(Outbox.order_id == order.id, Outbox.key.startswith(key))
+    states = session.scalars(tried).all()
+    if any(state in ("queued", "sending") for state in states):
+        return False
+    return put_courier(session, order, f"{key}{len(states) + 1}", change)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from .customers import ContactPoint, Customer
 from .db import Base, Id, Instant, Json, Session, Tenant
 from .events import PrivacyRequested
 from .inbox import Conversation, Message
-from .orders import Order, Transition
+from .orders import Order, Shipment, ShipmentEvent, Transition
+from .outbox import Outbox, Touchpoint
 from .stores import Store
 from .values import phone, phone_variants
 
@@ -187,12 +188,29 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
         .where(Transition.order_id.in_([o.id for o in orders]), Transition.cause == "customer")
         .values(note=REDACTED)
     )
+    _erase_what_couriers_heard(session, [o.id for o in orders])
     for contact in contacts:
         session.execute(delete(ContactPoint).where(ContactPoint.id == contact.id))
     for customer in customers:
         session.execute(delete(Customer).where(Customer.id == customer.id))
     _erase_exports(session, {o.external_id for o in orders}, traces)
     _erase_requests(session, subjects, traces)
+
+
+def _erase_what_couriers_heard(session: Session, order_ids: list[int]) -> None:
+    """An address that a customer wrote stands in the answer that read it back and in what the courier was told."""
+    answers = update(Touchpoint).where(Touchpoint.order_id.in_(order_ids), Touchpoint.reply != "")
+    session.execute(answers.values(given={}, because="").execution_options(synchronize_session=False))
+    for row in session.scalars(select(Outbox).where(Outbox.order_id.in_(order_ids), Outbox.kind == "courier")):
+        kept = {name: value for name, value in (row.change or {}).items() if name in ("do", "adapter", "shipment_id")}
+        row.change = kept
+        if row.state == "queued":
+            row.state, row.settled_at, row.sentence = "cancelled", session.now(), "its customer was forgotten"
+    parcels = select(Shipment.id).where(Shipment.order_id.in_(order_ids))
+    said = update(ShipmentEvent).where(
+        ShipmentEvent.shipment_id.in_(parcels), ShipmentEvent.status.in_(("disputed", "reattempt_asked"))
+    )
+    session.execute(said.values(raw_text=REDACTED).execution_options(synchronize_session=False))
 
 
 def _erase_exports(session: Session, order_ids: set[str], traces: set[str]) -> None:

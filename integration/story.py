@@ -296,6 +296,7 @@ def _journey_label(name: str) -> str:
 
 
 _INSTRUCTIONS = {
+    "advise": ("is to be told", "was told", "could not be told"),
     "book": ("is to be booked", "was booked", "could not be booked"),
     "cancel": ("is to be cancelled", "was cancelled", "could not be cancelled"),
     "reattempt": ("is asked to deliver again", "was asked to deliver again", "could not be asked to deliver again"),

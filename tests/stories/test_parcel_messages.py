@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
+from integration.db import Base
 from integration.inbox import Conversation
 from integration.orders import Shipment
 from integration.outbox import Outbox
@@ -176,6 +177,22 @@ def test_a_new_address_is_written_read_back_and_only_then_counts(world: World) -
     assert "House 8, Street 12" in called(world, placed)
     placed.phone.write("thank you so much")
     assert "Is that right?" not in placed.phone.last.text
+
+
+def test_an_address_written_to_us_is_forgotten_with_its_customer(world: World) -> None:
+    placed, _ = failed(world)
+    placed.phone.tap("Change address")
+    placed.phone.write("House 93, Street 12, Gulberg III, Lahore")
+    placed.phone.tap("Yes, deliver there")
+    placed.phone.write("koi nahi aya")
+    world.settle()
+    asked = {"store": "shopify", "action": "privacy", "topic": "customers/redact", "order_id": placed.order_id}
+    world.control("POST", "/control/stores", asked)
+    world.settle()
+    with world.house.db.operator() as session:
+        for table in Base.metadata.sorted_tables:
+            for row in session.connection().execute(select(table)):
+                assert "House 93" not in str(row), table.name
 
 
 def test_a_return_is_asked_twice(world: World) -> None:
