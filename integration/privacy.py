@@ -198,7 +198,9 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
 
 
 def _erase_what_couriers_heard(session: Session, order_ids: list[int]) -> None:
-    """An address that a customer wrote stands in the answer that read it back and in what the courier was told."""
+    """An address that a customer wrote stands in the answer that read it back, in what the courier was told, and in the
+    parcel's scans.
+    """
     answers = update(Touchpoint).where(Touchpoint.order_id.in_(order_ids), Touchpoint.reply != "")
     session.execute(answers.values(given={}, because="").execution_options(synchronize_session=False))
     for row in session.scalars(select(Outbox).where(Outbox.order_id.in_(order_ids), Outbox.kind == "courier")):
@@ -207,10 +209,8 @@ def _erase_what_couriers_heard(session: Session, order_ids: list[int]) -> None:
         if row.state == "queued":
             row.state, row.settled_at, row.sentence = "cancelled", session.now(), "its customer was forgotten"
     parcels = select(Shipment.id).where(Shipment.order_id.in_(order_ids))
-    said = update(ShipmentEvent).where(
-        ShipmentEvent.shipment_id.in_(parcels), ShipmentEvent.status.in_(("disputed", "reattempt_asked"))
-    )
-    session.execute(said.values(raw_text=REDACTED).execution_options(synchronize_session=False))
+    scans = update(ShipmentEvent).where(ShipmentEvent.shipment_id.in_(parcels))  # couriers write there who took it
+    session.execute(scans.values(raw_text="", location="").execution_options(synchronize_session=False))
 
 
 def _erase_exports(session: Session, order_ids: set[str], traces: set[str]) -> None:
