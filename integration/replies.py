@@ -306,7 +306,7 @@ def _where(session: Session, desk: Desk, message: Message, contact: ContactPoint
             Order.placed_at > message.at - _OPEN_FOR,
             Order.removed_at.is_(None),
         )
-        .order_by(Order.placed_at.desc())
+        .order_by(Order.placed_at.desc(), Order.id.desc())
         .options(selectinload(Order.items), selectinload(Order.shipments))
         .limit(10)
     ).all()

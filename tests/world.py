@@ -239,7 +239,7 @@ class World:
                 store_id=self.store_id(store),
                 room="couriers",
                 adapter=courier,
-                account=f"{courier}-{store}",
+                account=f"{courier}/{self.store_id(store)}",  # as the page names it
                 credentials={**COURIER_KEYS[courier], **({"api_password": "old"} if wrong else {})},
                 state={},
                 vault=self.house.vault,

@@ -88,7 +88,7 @@ def word(shipment_id: int) -> AnyResponse:
     status = request.form.get("status", "")
     with house().db.lane(merchant().store_id) as session:
         shipment, store = _shipment(session, shipment_id), session.get_one(Store, merchant().store_id)
-        newest = max(shipment.scans, key=lambda scan: scan.occurred_at, default=None)
+        newest = max(shipment.scans, key=lambda scan: (scan.occurred_at, scan.id), default=None)
         if status not in MEANINGS or newest is None or newest.status != UNKNOWN or not shipment.adapter:
             abort(422, "Choose one of the meanings.")
         changes = explain(Book(session, store), shipment.adapter, newest.raw_code or newest.raw_text, status)
