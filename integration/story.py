@@ -25,7 +25,7 @@ STATUS_WORDS = {
     "declined": "cancelled by the customer", "expired": "no answer", "cancelled": "cancelled",
     "cod_due": "cash on delivery", "pending": "not paid yet", "claimed": "payment claimed", "paid": "paid",
     "failed": "payment failed", "refunded": "refunded", "partially_refunded": "partly refunded",
-    "unfulfilled": "not sent yet", "booked": "handed over", "in_transit": "on its way",
+    "unfulfilled": "not sent yet", "booked": "booked", "in_transit": "on its way",
     "out_for_delivery": "out for delivery", "attempted": "delivery attempted", "ready_for_pickup": "ready for pickup",
     "delivered": "delivered", "returning": "coming back", "returned": "returned", "lost": "lost", "unknown": "unknown",
     "pickup_scheduled": "pickup planned", "pickup_failed": "pickup failed", "picked_up": "picked up",
