@@ -39,6 +39,7 @@ from sqlalchemy import func, select, update
 
 import run
 from integration.couriers import put_booking
+from integration.dispatch import ServedCity, atlases
 from integration.house import House
 from integration.ingest import WebhookDelivery
 from integration.orders import Order, Shipment
@@ -59,7 +60,8 @@ CHECKPOINTS = {
     "receive.before_commit": 0.002, "receive.after_commit": 0.002, "process.before_commit": 0.02,
     "process.after_commit": 0.02, "advance.after_commit": 0.03, "deliver.after_claim": 0.02,
     "deliver.after_send": 0.004, "deliver.before_record": 0.02, "deliver.after_record": 0.02,
-    "writeback.after_call": 0.01,
+    "writeback.after_call": 0.01, "instruct.after_claim": 0.02, "instruct.after_call": 0.01,
+    "instruct.before_record": 0.02,
 }  # fmt: skip
 
 FAULTS = (
@@ -207,6 +209,12 @@ class Parcels:
             if store == "shopify":
                 url = f"{self._house.settings.public_url}/webhooks/couriers/{COURIER}/{token}"
                 self._world.ask("POST", "couriers", {"courier": COURIER, "push_url": url})
+        until(lambda: self._cities() == len(STORES), "the courier's cities are known")
+
+    def _cities(self) -> int:
+        """How many stores know where their courier goes."""
+        with self._house.db.operator() as session:
+            return session.scalar(select(func.count(ServedCity.connection_id.distinct()))) or 0
 
     def hand_over(self, crowd: Crowd) -> None:
         for one in crowd.customers:
@@ -226,7 +234,10 @@ class Parcels:
         with self._house.db.lane(store_id) as session:
             order = session.get_one(Order, order_id)
             mine = select(Connection).where(Connection.adapter == COURIER, Connection.store_id == store_id)
-            put_booking(session, order, session.scalars(mine).one(), {"city": "Lahore", "weight": "0.5"})
+            courier = session.scalars(mine).one()
+            city = atlases(session)[courier.id].find("Lahore")
+            assert city is not None
+            put_booking(session, order, courier, {"city": city.name, "city_code": city.code, "weight": "0.5"})
 
     def learn_numbers(self, crowd: Crowd) -> int:
         """Under which number each was booked. Returns how many are still without one."""
@@ -463,7 +474,8 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     first = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
     parcels.hand_over(standard)
     _settle(world, house)
-    parcels.learn_numbers(standard)
+    if parcels.learn_numbers(standard):
+        raise RuntimeError("not every parcel of the standard was sent")
     sent = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
     for place in range(len(SCANS)):
         parcels.scan(standard, wildly=False, only=place)
