@@ -512,8 +512,8 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     for step in ("16h", "4h", "6m", "6m"):
         _advance(world, step)
         _settle(world, house)
-    _write(ledger, world, house, standard, crowd, parcels)
     ledger.trouble = dict(sorted(trouble.made.items()))
+    _write(ledger, world, house, standard, crowd, parcels)
 
 
 def _buy(crowd: Crowd) -> None:
@@ -628,6 +628,8 @@ def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: C
             ledger.unknown.append(f"{name or 'no order'} {step}: {settled}")
     if len(crowd.customers) != ledger.orders or not all(words.values()):
         ledger.unsettled.append("the standard itself brought no messages")
+    if not any(count for what, count in ledger.trouble.items() if what.startswith("whatsapp.api")):
+        ledger.unsettled.append("there was no trouble: the app never spoke to WhatsApp during it")
 
 
 def _say(words: str) -> None:

@@ -20,6 +20,9 @@ LABELS = (
     "deliver.before_record",
     "deliver.after_record",
     "writeback.after_call",
+    "instruct.after_claim",
+    "instruct.after_call",
+    "instruct.before_record",
 )
 
 _chances: dict[str, float] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 
 import run
 from adapters import discover
-from bench import orders, report
+from bench import chaos, orders, report
 from bench.load import Load, fire
+from integration.checkpoints import LABELS
 from integration.ports import WebhookRequest
 from servers import free_port
 
@@ -82,3 +84,15 @@ def test_what_was_lost_or_doubled_anywhere_is_counted() -> None:
         "drain": {"sqlite": {"1000": {"failed": 5}, "growth": {"median": 1.0}}},
     }
     assert report.lost(found) == 1 + 2 + 3 + 5
+
+
+def test_a_storm_ends_processes_only_at_points_that_there_are() -> None:
+    """A label that does not exist keeps every process from booting, and the storm would be a calm."""
+    named = {
+        label
+        for part in ("integration", "worker.py")
+        for path in ([run.ROOT / part] if part.endswith(".py") else sorted((run.ROOT / part).rglob("*.py")))
+        for label in re.findall(r'reached\("([\w.]+)"\)', path.read_text())
+    }
+    assert named == set(LABELS)
+    assert set(chaos.CHECKPOINTS) <= named
