@@ -81,8 +81,8 @@ What a courier never pushes is found when it is asked.
 """
 
 COURIER = "leopards"
-SHIPPED = {"confirms", "has paid"}
-"""Whose orders are sent: Shopify's by their merchant, WooCommerce's are booked here."""
+SHIPPED = {"shopify": {"confirms", "has paid"}, "woocommerce": {"has paid"}}
+"""Whose orders are sent: Shopify's by their merchant, WooCommerce's are booked here, two a second."""
 
 SCANS = (("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("DV", "Delivered"))
 MAY_BE_MISSED = "dastak_out_for_delivery"
@@ -218,7 +218,7 @@ class Parcels:
 
     def hand_over(self, crowd: Crowd) -> None:
         for one in crowd.customers:
-            if one.fate not in SHIPPED:
+            if one.fate not in SHIPPED[one.store]:
                 continue
             if one.store == "shopify":
                 one.number = f"KI{next(self._numbers)}"
@@ -248,7 +248,7 @@ class Parcels:
             known = {external_id: number for external_id, number in rows if number}
         for one in crowd.customers:
             one.number = one.number or known.get(one.order_id, "")
-        return sum(not one.number for one in crowd.customers if one.fate in SHIPPED)
+        return sum(not one.number for one in crowd.customers if one.fate in SHIPPED[one.store])
 
     def scan(self, crowd: Crowd, *, wildly: bool, only: int | None = None) -> None:
         """Every parcel to the door, or its nth scan only. Wildly: shuffled, some doubled, some old and late."""
@@ -502,7 +502,7 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         until(lambda: _heard(world, crowd, silent), "the silent are reminded, parcels are on their way", 600)
         parcels.learn_numbers(crowd)
         _say("parcels are scanned to the door in trouble")
-        arrived = {key: count + (key[1] in SHIPPED) for key, count in silent.items()}
+        arrived = {(store, fate): count + (fate in SHIPPED[store]) for (store, fate), count in silent.items()}
         with trouble.under_way(dice):
             parcels.scan(crowd, wildly=True)
             _advance(world, "3m")
