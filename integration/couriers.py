@@ -36,7 +36,9 @@ from .values import Money
 PER_SECOND = 2.0
 """Calls to one courier under one account; none of them publishes a limit."""
 
-_BATCH = 10
+_LEASE = timedelta(seconds=150)
+"""For one instruction: a booking may take three calls of twenty seconds and a new token."""
+
 _ATTEMPTS = 6
 
 
@@ -78,37 +80,39 @@ class _Job:
     advice: Advice | None = None
 
 
-def instruct(house: House, store_id: int, *, seconds: float = 10.0) -> bool:
-    """Tell couriers what is due for one store, for a bounded slice of time. True when more is waiting."""
+def instruct(house: House, store_id: int, *, seconds: float = 20.0) -> bool:
+    """Tell couriers what is due for one store, one thing after the other, for a bounded slice of time. True when more
+    is waiting.
+    """
     ends = time.monotonic() + seconds
     settle_overdue(house, store_id)
     while True:
         with house.db.lane(store_id) as session:
-            jobs = [_claim(house, session, row) for row in _due(session)]
+            row = _next(session)
+            job = _claim(house, session, row) if row is not None else None
         reached("instruct.after_claim")
-        if not jobs:
+        if job is None:
             return False
-        for number, job in enumerate(jobs):
-            if number:
-                time.sleep(1 / PER_SECOND)
-            outcome = _do(house, store_id, job)
-            reached("instruct.before_record")
-            _record(house, store_id, job, outcome)
-        if len(jobs) < _BATCH:
-            return False
+        outcome = _do(house, store_id, job)
+        reached("instruct.before_record")
+        _record(house, store_id, job, outcome)
         if time.monotonic() > ends:
             return True
+        time.sleep(1 / PER_SECOND)
 
 
-def _due(session: Session) -> list[Outbox]:
-    rows = session.scalars(
+def _next(session: Session) -> Outbox | None:
+    """What is due and no courier is being told already: another worker goes on with the rest of this store."""
+    in_flight = (Outbox.leased_until.is_not(None), Outbox.kind == "courier", Outbox.state == "sending")
+    if session.scalar(select(Outbox.id).where(*in_flight).limit(1)) is not None:
+        return None
+    return session.scalars(
         select(Outbox)
         .where(Outbox.kind == "courier", Outbox.state == inline("queued"), Outbox.due_at <= session.now())
         .order_by(Outbox.due_at, Outbox.id)
-        .limit(_BATCH)
+        .limit(1)
         .options(selectinload(Outbox.order).selectinload(Order.items))
-    )
-    return list(rows)
+    ).first()
 
 
 def _claim(house: House, session: Session, row: Outbox) -> _Job:
@@ -116,7 +120,7 @@ def _claim(house: House, session: Session, row: Outbox) -> _Job:
     change: dict[str, Any] = row.change or {}
     row.attempts += 1
     row.state, row.attempted_at = "sending", session.now()
-    row.leased_until = house.clock.machine() + timedelta(seconds=max(60.0, house.settings.send_lease * 2))
+    row.leased_until = house.clock.machine() + _LEASE
     shipment = session.get(Shipment, change["shipment_id"]) if "shipment_id" in change else None
     adapter = change["adapter"] or (shipment.adapter if shipment is not None else "")
     living = select(Connection.id).where(
