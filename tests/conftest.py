@@ -28,12 +28,13 @@ from servers import PostgreSQL, Redis
 from .world import World
 
 ENGINES = ("sqlite", "postgresql")
+LONG = {"test_parcel_messages.py", "test_booking.py", "test_pages.py"}
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long ones first, so that two processes end together."""
-    items.sort(key=lambda item: 0 if "slow" in item.keywords else 1)
+    """The long files first, so that all processes end together."""
+    items.sort(key=lambda item: 0 if item.path.name in LONG else 1 if item.path.parent.name == "stories" else 2)
 
 
 @pytest.fixture(autouse=True)
