@@ -296,27 +296,32 @@ def _journey_label(name: str) -> str:
 
 
 _INSTRUCTIONS = {
-    "advise": ("is to be told", "was told", "could not be told"),
-    "book": ("is to be booked", "was booked", "could not be booked"),
-    "cancel": ("is to be cancelled", "was cancelled", "could not be cancelled"),
-    "reattempt": ("is asked to deliver again", "was asked to deliver again", "could not be asked to deliver again"),
-    "return": ("is asked to return it", "was asked to return it", "could not be asked to return it"),
-}
+    "advise": ("The courier is to be told", "The courier was told", "The courier could not be told"),
+    "book": ("Is to be booked with the courier", "Booked with the courier", "Not booked with the courier"),
+    "cancel": ("The booking is to be cancelled", "The booking was cancelled", "The booking could not be cancelled"),
+    "reattempt": (
+        "The courier is to be asked to come again", "The courier was asked to come again",
+        "The courier could not be asked to come again",
+    ),
+    "return": (
+        "The courier is to be asked to return it", "The courier was asked to return it",
+        "The courier could not be asked to return it",
+    ),
+}  # fmt: skip
+"""What a courier was to do: (planned, done, not done)."""
 
 
 def _instruction(row: Outbox) -> Moment:
-    """Something a courier was to do: (planned, done, not done)."""
     change = row.change or {}
     planned, done, undone = _INSTRUCTIONS[(change.get("advice") or {}).get("action") or change["do"]]
-    courier = str(change.get("adapter", "")).capitalize() or "The courier"
     at = row.settled_at or row.created_at
     if row.state == "sent":
-        return Moment(at, "parcel", f"{courier} {done}", row.sentence, "good")
+        return Moment(at, "parcel", done, row.sentence, "good")
     if row.state == "failed":
-        return Moment(at, "parcel", f"{courier} {undone}", row.sentence, "bad")
+        return Moment(at, "parcel", undone, row.sentence, "bad")
     if row.state == "cancelled":
-        return Moment(at, "silence", f"{courier} was not told", row.sentence)
-    return Moment(row.due_at, "parcel", f"{courier} {planned}", row.sentence, "wait")
+        return Moment(at, "silence", "The courier was not told", row.sentence)
+    return Moment(row.due_at, "parcel", planned, row.sentence, "wait")
 
 
 def _write_back(row: Outbox) -> Moment:
