@@ -28,7 +28,10 @@ from servers import PostgreSQL, Redis
 from .world import World
 
 ENGINES = ("sqlite", "postgresql")
-LONG = {"test_parcel_messages.py", "test_booking.py", "test_pages.py"}
+LONG = {
+    "test_bad_input.py", "test_parcel_messages.py", "test_booking.py", "test_pages.py", "test_run.py",
+    "test_a_new_vendor.py",
+}  # fmt: skip
 _numbers = itertools.count(1)
 
 
