@@ -17,7 +17,7 @@ from sqlalchemy.orm import selectinload
 from .db import Session
 from .events import UNKNOWN
 from .orders import Order, Shipment, ShipmentEvent
-from .parcels import BEFORE_PICKUP, Place
+from .parcels import BEFORE_PICKUP, Place, minute
 from .stores import Store
 
 QUIET_FOR = timedelta(days=3)
@@ -75,8 +75,17 @@ def _contradictions(parcel: Place, scans: Sequence[ShipmentEvent]) -> Iterator[C
             yield Concern("disputed", f"The customer wrote: {scan.raw_text}", scan.occurred_at)
     if parcel.doubted:
         yield Concern("doubted", f"After “{parcel.status.replace('_', ' ')}” came {_said(newest)}.", newest.occurred_at)
-    if newest.status == UNKNOWN and (newest.raw_code or newest.raw_text):
-        yield Concern("unknown", f"{_said(newest)} is a word that Dastak does not know.", newest.occurred_at)
+    if (word := unexplained(scans)) is not None:
+        yield Concern("unknown", f"{_said(word)} is a word that Dastak does not know.", word.occurred_at)
+
+
+def unexplained(scans: Sequence[ShipmentEvent]) -> ShipmentEvent | None:
+    """The scan of the newest minute whose word nobody knows; couriers stamp by the minute, so several may be newest."""
+    if not scans:
+        return None
+    newest = max(minute(scan.occurred_at) for scan in scans)
+    words = (s for s in scans if s.status == UNKNOWN and (s.raw_code or s.raw_text))
+    return next((scan for scan in words if minute(scan.occurred_at) == newest), None)
 
 
 def _attempts(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo) -> Iterator[Concern]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -179,8 +180,12 @@ def sending(peopled: World) -> World:
     peopled.settle()
     with peopled.looking("woocommerce") as session:
         parcel = session.scalars(select(Shipment).where(Shipment.order_id == order.id)).one()
-    for code, text in (("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("", "Pending"), ("", "Lost in a flood")):
-        peopled.scan("leopards", parcel.tracking_number, code, text)
+    peopled.advance("50m")
+    now = peopled.house.clock.now()
+    said = ("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("", "Pending"), ("", "Lost in a flood")
+    for minutes, (code, text) in zip((40, 9, 5, 1), said, strict=True):
+        at = (now - timedelta(minutes=minutes)).isoformat()
+        peopled.scan("leopards", parcel.tracking_number, code, text, at=at)
     with peopled.house.db.lane(peopled.store_id("woocommerce")) as session:
         session.get_one(Shipment, parcel.id).poll_at = session.now()
     peopled.advance("3m")

@@ -48,6 +48,8 @@ def _parcel(*scans: tuple[float, str], adapter: str = "tcs", text: str = "") -> 
         ([(4, "delivered"), (2, "in_transit")], {"doubted"}),
         ([(2, "lost")], {"lost"}),
         ([(4, "in_transit"), (2, "unknown")], {"unknown"}),
+        ([(2, "unknown"), (2, "in_transit")], {"unknown"}),  # of one minute
+        ([(4, "unknown"), (2, "in_transit")], set()),
         ([(4, "attempted"), (2, "disputed")], {"disputed"}),
         ([(90, "returned")], set()),
         ([(90, "cancelled")], set()),

@@ -18,7 +18,7 @@ from integration.parcels import REMARKS, STATUSES
 from integration.ports import Advice, Tracks, offers
 from integration.stores import Connection, Store
 from integration.story import REASON_WORDS, STATUS_WORDS
-from integration.watch import KINDS, watched
+from integration.watch import KINDS, unexplained, watched
 
 from .auth import house, link, merchant, page, signed_in
 
@@ -88,10 +88,10 @@ def word(shipment_id: int) -> AnyResponse:
     status = request.form.get("status", "")
     with house().db.lane(merchant().store_id) as session:
         shipment, store = _shipment(session, shipment_id), session.get_one(Store, merchant().store_id)
-        newest = max(shipment.scans, key=lambda scan: (scan.occurred_at, scan.id), default=None)
-        if status not in MEANINGS or newest is None or newest.status != UNKNOWN or not shipment.adapter:
+        scan = unexplained(shipment.scans)
+        if status not in MEANINGS or scan is None or not shipment.adapter:
             abort(422, "Choose one of the meanings.")
-        changes = explain(Book(session, store), shipment.adapter, newest.raw_code or newest.raw_text, status)
+        changes = explain(Book(session, store), shipment.adapter, scan.raw_code or scan.raw_text, status)
         react(session, Desk(session, store), Settled(session, store), changes)
         bells = set(session.bells)
     house().ring_all(bells, merchant().store_id)
