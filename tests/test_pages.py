@@ -262,6 +262,9 @@ def test_an_order_nobody_answered_for_can_be_confirmed_by_hand(sending: World, d
     expect(page.get_by_label(f"Send {placed.name}", exact=True)).to_be_visible()
     sending.settle()
     assert sending.states(placed)[0] == "confirmed"
+    notes = [note["note"] for note in sending.in_store(placed)["notes"]]
+    assert "Confirmed by the shop in Dastak." in notes
+    assert not [note for note in notes if "on WhatsApp" in note]
 
 
 def test_a_parcel_that_does_not_add_up_is_shown_and_its_unknown_word_explained(

@@ -385,12 +385,14 @@ _TOLD: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 
 def tell_store(session: Session, order: Order, transition: Transition) -> None:
-    """Write a customer's answer, or its absence, back to the store."""
+    """Write a customer's answer, its absence, or what the shop decided instead back to the store."""
     told = _TOLD.get(transition.became)
     if told is None or transition.cause == "store":
         return
     outcome, tags, note = told
-    if transition.note == NEVER_ASKED:
+    if transition.cause == "merchant":
+        note = "Confirmed by the shop in Dastak."
+    elif transition.note == NEVER_ASKED:
         note = "The customer could not be asked on WhatsApp. Please call before sending."
     policy = session.get_one(Store, session.store_id).policy
     change = StoreChange(
