@@ -182,7 +182,7 @@ def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None 
 def put_write_back(session: Session, order: Order, key: str, change: StoreChange | ParcelTold) -> None:
     """Something the store should know about an order. The key makes it once."""
     full_key = f"write/{order.external_id}/{key}"
-    if session.scalar(select(Outbox.id).where(Outbox.key == full_key)) is not None:
+    if not _is_new(session, full_key):
         return
     row = Outbox(
         store_id=session.store_id,
@@ -200,6 +200,7 @@ def put_instruction(session: Session, shipment: Shipment, said: object, advice: 
     """What a courier shall do with a parcel. `said` names what asked for it, a message or a merchant's tap; what was
     asked for before, and not told yet, gives way.
     """
+    session.flush()  # what was asked for before may be of this very transaction
     pending = select(Outbox).where(
         Outbox.order_id == shipment.order_id, Outbox.kind == "courier", Outbox.state == "queued"
     )
@@ -218,7 +219,7 @@ def put_instruction(session: Session, shipment: Shipment, said: object, advice: 
 
 def put_courier(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:
     """Something a courier is to do, see couriers.py. The key makes it once; false when it is there already."""
-    if session.scalar(select(Outbox.id).where(Outbox.key == key)) is not None:
+    if not _is_new(session, key):
         return False
     row = Outbox(
         store_id=session.store_id,
@@ -230,6 +231,15 @@ def put_courier(session: Session, order: Order, key: str, change: dict[str, Any]
     )
     session.append(row, order_id=order)
     session.bells.add("courier")
+    return True
+
+
+def _is_new(session: Session, key: str) -> bool:
+    """Has nobody put this key in, neither before nor in this very transaction, whose rows are still to be written?"""
+    put: set[str] = session.info.setdefault("outbox_keys", set())
+    if key in put or session.scalar(select(Outbox.id).where(Outbox.key == key)) is not None:
+        return False
+    put.add(key)
     return True
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from integration.db import Base
 from integration.inbox import Conversation
+from integration.ingest import WebhookDelivery
 from integration.orders import Shipment
 from integration.outbox import Outbox
 
@@ -287,3 +288,20 @@ def test_where_is_my_order_with_several_orders_with_none_and_before_it_is_sent(w
     before = len(first.phone.heard)
     first.phone.write("where is my order")
     assert ["the shop is preparing it" in said.text for said in first.phone.heard[before:]] == [True]
+
+
+def test_a_list_with_one_place_scanned_twice_a_day_is_read_like_any_other(world: World) -> None:
+    """Hub after hub, all of them "on its way": the store hears it once a day, and nothing falls apart."""
+    placed, number = sent(world, "tcs")
+    now = world.house.clock.now()
+    for minutes in (50, 40, 30):
+        at = (now + timedelta(minutes=minutes)).isoformat()
+        world.scan("tcs", number, "", "Departed From Origin", at=at)
+    world.advance("1h")
+    scanned(world, "tcs", number, "", "Out For Delivery")
+    assert world.states(placed)[2] == "out_for_delivery"
+    with world.looking("shopify") as session:
+        states = session.scalars(select(WebhookDelivery.state).where(WebhookDelivery.adapter == "tcs")).all()
+        assert "failed" not in states
+        told = select(Outbox.key).where(Outbox.order_id == world.order(placed).id, Outbox.key.contains("/in_transit/"))
+        assert len(session.scalars(told).all()) == 1
