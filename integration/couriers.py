@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
@@ -22,6 +23,7 @@ from .access import open_account
 from .checkpoints import reached
 from .customers import ContactPoint
 from .db import Session, inline
+from .dispatch import READY
 from .errors import ConfigurationError, DastakError, OutcomeUnknown, PermanentError, TransientError
 from .events import ShipmentScanned
 from .house import House
@@ -33,6 +35,8 @@ from .ports import Account, Advice, Advises, Booked, Books, FindsBookings, Parce
 from .stores import Connection, Store
 from .values import Money
 
+log = structlog.get_logger(__name__)
+
 PER_SECOND = 2.0
 """Calls to one courier under one account; none of them publishes a limit."""
 
@@ -43,8 +47,8 @@ _ATTEMPTS = 6
 
 
 def put_booking(session: Session, order: Order, connection: Connection, wanted: dict[str, Any]) -> bool:
-    """Have a courier take on a parcel of an order. `wanted`: city, city_code, weight (kg, text), pieces, note. False
-    when a booking of this order is under way already.
+    """Have a courier take on a parcel of an order. `wanted`: city, city_code, weight (kg, text). False when a booking
+    of this order is under way already.
     """
     change = {"do": "book", "adapter": connection.adapter, **wanted}
     return _put_next(session, order, f"book/{order.external_id}/", change)
@@ -58,6 +62,7 @@ def put_cancellation(session: Session, shipment: Shipment) -> bool:
 
 def _put_next(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:
     """One at a time of its kind: two taps in a row are one, and one after it failed is another."""
+    session.flush()  # the tap before may be of this very transaction
     tried = select(Outbox.state).where(Outbox.order_id == order.id, Outbox.key.startswith(key))
     states = session.scalars(tried).all()
     if any(state in ("queued", "sending") for state in states):
@@ -91,8 +96,10 @@ def instruct(house: House, store_id: int, *, seconds: float = 20.0) -> bool:
             row = _next(session)
             job = _claim(house, session, row) if row is not None else None
         reached("instruct.after_claim")
-        if job is None:
+        if row is None:
             return False
+        if job is None:
+            continue
         outcome = _do(house, store_id, job)
         reached("instruct.before_record")
         _record(house, store_id, job, outcome)
@@ -115,13 +122,16 @@ def _next(session: Session) -> Outbox | None:
     ).first()
 
 
-def _claim(house: House, session: Session, row: Outbox) -> _Job:
-    """Commit "about to do attempt n"."""
+def _claim(house: House, session: Session, row: Outbox) -> _Job | None:
+    """Commit "about to do attempt n"; None when it has become pointless since it was asked for."""
     change: dict[str, Any] = row.change or {}
+    shipment = session.get(Shipment, change["shipment_id"]) if "shipment_id" in change else None
+    if why := _pointless(session, row, change, shipment):
+        row.state, row.settled_at, row.sentence = "cancelled", session.now(), why
+        return None
     row.attempts += 1
     row.state, row.attempted_at = "sending", session.now()
     row.leased_until = house.clock.machine() + _LEASE
-    shipment = session.get(Shipment, change["shipment_id"]) if "shipment_id" in change else None
     adapter = change["adapter"] or (shipment.adapter if shipment is not None else "")
     living = select(Connection.id).where(
         Connection.room == "couriers", Connection.adapter == adapter, Connection.removed_at.is_(None)
@@ -137,6 +147,19 @@ def _claim(house: House, session: Session, row: Outbox) -> _Job:
         parcel=_parcel(session, row, change) if change["do"] == "book" else None,
         advice=_advice(change["advice"]) if change["do"] == "advise" else None,
     )
+
+
+def _pointless(session: Session, row: Outbox, change: dict[str, Any], shipment: Shipment | None) -> str:
+    """Why nobody wants it any more. A booking in doubt is looked for all the same: it may stand at the courier."""
+    if change["do"] == "book" and row.unknown_at is None:
+        ready = session.scalar(select(Order.id).where(Order.id == row.order_id, READY))
+        return "" if ready is not None else "the order has changed since, so it was not booked"
+    if change["do"] == "advise" and shipment is not None and shipment.status in _SETTLED:
+        return "the parcel has come to its end since"
+    return ""
+
+
+_SETTLED = frozenset({"delivered", "returned", "cancelled"})
 
 
 def booked_of(shipment: Shipment) -> Booked:
@@ -164,12 +187,10 @@ def _parcel(session: Session, row: Outbox, change: dict[str, Any]) -> Parcel:
         collect=order.due if due else Money(Decimal(0), order.currency),
         value=order.money,
         weight=Decimal(change["weight"]),
-        pieces=int(change.get("pieces", 1)),
         items=tuple(
             Piece(title=item.title, sku=item.sku, quantity=item.quantity, price=item.price or Decimal(0))
             for item in order.items
         ),
-        note=change.get("note", ""),
         at=session.now(),
     )
 
@@ -192,6 +213,9 @@ def _do(house: House, store_id: int, job: _Job) -> Booked | str | DastakError:
         return done
     except DastakError as fault:
         return fault
+    except Exception as fault:  # a bug of one adapter must not hold up what else couriers are to be told
+        log.error("instruct.bug", courier=job.adapter, do=job.do, fault=type(fault).__name__)
+        return OutcomeUnknown(f"our own fault: {type(fault).__name__}")
 
 
 def _book(adapter: Any, account: Account, job: _Job) -> Booked:
@@ -248,8 +272,9 @@ def _record(house: House, store_id: int, job: _Job, outcome: Booked | str | Dast
                 )
             ],
         )
-        if row.state != "sending" or row.attempts != job.attempt:
-            return  # its lease ran out meanwhile; whoever has it now looks first
+        late = row.state != "sending" or row.attempts != job.attempt
+        if row.state == "sent" or (late and not isinstance(outcome, Booked)):
+            return  # its lease ran out meanwhile; a booking stands all the same, else whoever has it now looks first
         now = session.now()
         match outcome:
             case Booked():

@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from rapidfuzz import fuzz, process
-from sqlalchemy import ForeignKey, Index, String, and_, delete, or_, select
+from sqlalchemy import ForeignKey, Index, String, and_, delete, select
 from sqlalchemy.orm import Mapped, mapped_column, selectinload
 
 from .db import Base, Id, Session, Tenant
@@ -28,10 +28,8 @@ READY = and_(
     Order.fulfilment == "unfulfilled",
     Order.removed_at.is_(None),
     Order.held == "",
-    or_(
-        and_(Order.payment == "cod_due", Order.confirmation.in_(("confirmed", "not_needed"))),
-        and_(Order.payment.in_(("paid", "partially_refunded")), Order.confirmation.in_(("confirmed", "not_needed"))),
-    ),
+    Order.confirmation.in_(("confirmed", "not_needed")),
+    Order.payment.in_(("cod_due", "paid", "partially_refunded")),
 )
 """Orders that may be sent: wanted, and paid or to be paid at the door."""
 
@@ -231,7 +229,7 @@ def suggest(order: Order, weight: Decimal, couriers: Sequence[Courier], rules: S
 
 
 def records(session: Session) -> dict[str, dict[str, tuple[int, int]]]:
-    """How each courier did in each city over the last 90 days: (delivered, ended)."""
+    """How each courier did in each city with the last parcels, of 90 days at most: (delivered, ended)."""
     ended = (
         select(Shipment.adapter, Order.address, Order.fulfilment)
         .join(Order, Order.id == Shipment.order_id)
@@ -240,7 +238,8 @@ def records(session: Session) -> dict[str, dict[str, tuple[int, int]]]:
             Order.fulfilment.in_(("delivered", "returning", "returned", "lost")),
             Shipment.adapter != "",
         )
-        .limit(20_000)
+        .order_by(Order.id.desc())
+        .limit(5_000)
     )
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for adapter, address, fulfilment in session.execute(ended):

@@ -206,7 +206,7 @@ def _erase_what_couriers_heard(session: Session, order_ids: list[int]) -> None:
     for row in session.scalars(select(Outbox).where(Outbox.order_id.in_(order_ids), Outbox.kind == "courier")):
         kept = {name: value for name, value in (row.change or {}).items() if name in ("do", "adapter", "shipment_id")}
         row.change = kept
-        if row.state == "queued":
+        if row.state in ("queued", "sending"):
             row.state, row.settled_at, row.sentence = "cancelled", session.now(), "its customer was forgotten"
     parcels = select(Shipment.id).where(Shipment.order_id.in_(order_ids))
     scans = update(ShipmentEvent).where(ShipmentEvent.shipment_id.in_(parcels))  # couriers write there who took it
