@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import httpx
 
 from integration.errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
-from integration.ports import Account, Advice, Field, Parcel
+from integration.ports import Account, Field, Parcel
 from integration.values import Address, Money, clean
 
 from . import http
@@ -181,18 +181,6 @@ def cut(text: str, limit: int) -> str:
 def contents(parcel: Parcel, limit: int) -> str:
     """What is in a parcel, in one line."""
     return cut(", ".join(f"{item.quantity} x {item.title}" for item in parcel.items) or parcel.reference, limit)
-
-
-def remarks(advice: Advice, limit: int) -> str:
-    """Advice in one line, for couriers that have a field for remarks and for nothing else."""
-    parts = (
-        advice.note,
-        f"deliver on {advice.on:%d-%m-%Y}" if advice.on else "",
-        f"new address: {advice.address}" if advice.address else "",
-        f"phone: {advice.phone}" if advice.phone else "",
-    )
-    said = "; ".join(part for part in parts if part)
-    return cut(said or ("Please return" if advice.action == "return" else "Please deliver again"), limit)
 
 
 def identifier(text: str) -> int | str:

@@ -8,6 +8,7 @@ written freely, read back, and counts once it is confirmed.
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
@@ -39,8 +40,7 @@ moved on, and a person decides."""
 
 def tapped(session: Session, desk: Desk, message: Message, verb: str, shipment_id: int, detail: str) -> None:
     """A tap under a message about a parcel."""
-    shipment = session.get(Shipment, shipment_id, options=[selectinload(Shipment.order).selectinload(Order.items)])
-    conversation = message.conversation
+    shipment, conversation = _parcel(session, shipment_id), message.conversation
     if shipment is None or shipment.order.contact_point_id != conversation.contact_point_id:
         conversation.call_for_person("the customer tapped a button of a parcel that is not theirs", message.at)
         return
@@ -68,9 +68,9 @@ def _again(session: Session, desk: Desk, message: Message, shipment: Shipment, d
     if day is None or day < message.at.astimezone(desk.store.zone).date():
         _answer(session, desk, message, shipment, "which_day")
         return
-    note = f"Customer asks on WhatsApp: please deliver on {day:%d-%m-%Y}."
-    put_instruction(session, shipment, message.id, Advice(action="reattempt", note=note, on=day))
-    _answer(session, desk, message, shipment, "day_told", day=day.isoformat())
+    asked = Advice(action="reattempt", note="Customer asks on WhatsApp for another day", on=day)
+    if put_instruction(session, shipment, message.id, asked):
+        _answer(session, desk, message, shipment, "day_told", day=day.isoformat())
 
 
 def _address(session: Session, desk: Desk, message: Message, shipment: Shipment, detail: str) -> None:
@@ -86,8 +86,8 @@ def _address(session: Session, desk: Desk, message: Message, shipment: Shipment,
         _answer(session, desk, message, shipment, "address_expired")
         return
     conversation.awaits = None
-    note = f"Customer gives a new address on WhatsApp: {written}"
-    put_instruction(session, shipment, message.id, Advice(action="reattempt", note=note, address=written))
+    asked = Advice(action="reattempt", note="Customer asks on WhatsApp for another address", address=written)
+    put_instruction(session, shipment, message.id, asked)
     _answer(session, desk, message, shipment, "address_told", new_address=written)
 
 
@@ -95,9 +95,9 @@ def _return(session: Session, desk: Desk, message: Message, shipment: Shipment, 
     if detail != "sure":
         _answer(session, desk, message, shipment, "return_sure")
         return
-    note = "Customer asks on WhatsApp: please return it to the shipper."
-    put_instruction(session, shipment, message.id, Advice(action="return", note=note))
-    _answer(session, desk, message, shipment, "return_told")
+    asked = Advice(action="return", note="Customer asks on WhatsApp: please return it to the shipper")
+    if put_instruction(session, shipment, message.id, asked):
+        _answer(session, desk, message, shipment, "return_told")
 
 
 _ANSWERS = {"again": _again, "address": _address, "return": _return}
@@ -121,9 +121,9 @@ def nobody_came(session: Session, desk: Desk, message: Message) -> None:
     message.conversation.call_for_person(f"nobody came with {tried.order.name}, the customer says", message.at)
     dispute(session, tried, message.text, message.at)
     if tried.status == "attempted":
-        note = "Customer says on WhatsApp that nobody came. Please deliver again."
-        put_instruction(session, tried, message.id, Advice(action="reattempt", note=note))
-        _answer(session, desk, message, tried, "nobody_came")
+        asked = Advice(action="reattempt", note="Customer says on WhatsApp that nobody came. Please deliver again")
+        if put_instruction(session, tried, message.id, asked):
+            _answer(session, desk, message, tried, "nobody_came")
 
 
 _RECENT = 5
@@ -131,28 +131,44 @@ _TRIED = frozenset({"attempted", "returning", "return_in_transit"})
 
 
 def wrote_address(session: Session, desk: Desk, message: Message) -> bool:
-    """Was this text the address that we asked for? Then it is read back."""
-    conversation = message.conversation
-    awaited = conversation.awaits
-    if awaited is None:
+    """Was this text the address that we asked for? Then it is read back. What comes after that is no address any more,
+    unless we are asked to take another.
+    """
+    awaited = _awaited(message)
+    if awaited is None or "written" in awaited:
         return False
-    if message.at > datetime.fromisoformat(awaited["until"]):
-        conversation.awaits = None
-        return False
-    shipment = session.get(
-        Shipment, awaited["address_of"], options=[selectinload(Shipment.order).selectinload(Order.items)]
-    )
+    shipment = _parcel(session, awaited["address_of"])
     if shipment is None:
-        conversation.awaits = None
         return False
     message.order_id = shipment.order_id
     written = " ".join(message.text.split())[:300]
     if len(written) < _ADDRESS_AT_LEAST:
         _answer(session, desk, message, shipment, "write_address")
         return True
-    conversation.awaits = awaited | {"written": written}
+    message.conversation.awaits = awaited | {"written": written}
     _answer(session, desk, message, shipment, "address_read_back", new_address=written)
     return True
+
+
+def said_yes(session: Session, desk: Desk, message: Message) -> bool:
+    """Was this yes the answer to an address that we read back? Then it is as good as the tap."""
+    awaited = _awaited(message)
+    if awaited is None or "written" not in awaited or _parcel(session, awaited["address_of"]) is None:
+        return False
+    tapped(session, desk, message, "address", awaited["address_of"], "right")
+    return True
+
+
+def _awaited(message: Message) -> dict[str, Any] | None:
+    """What the next text answers, if we still wait for one."""
+    conversation = message.conversation
+    if conversation.awaits is not None and message.at > datetime.fromisoformat(conversation.awaits["until"]):
+        conversation.awaits = None
+    return conversation.awaits
+
+
+def _parcel(session: Session, shipment_id: int) -> Shipment | None:
+    return session.get(Shipment, shipment_id, options=[selectinload(Shipment.order).selectinload(Order.items)])
 
 
 def _answer(session: Session, desk: Desk, message: Message, shipment: Shipment, reply: str, **given: str) -> None:

@@ -314,7 +314,7 @@ def _told(session: Session, row: Outbox, job: _Job) -> None:
         scan = ShipmentScanned(
             tracking_number=job.booked.tracking_number,
             status=status,
-            raw_text=job.advice.note if job.advice is not None else row.sentence,
+            raw_text=job.advice.in_words() if job.advice is not None else row.sentence,
             occurred_at=session.now(),
         )
         react(session, Desk(session, store), Settled(session, store), apply_scan(Book(session, store), scan))
@@ -335,5 +335,5 @@ def _refused(session: Session, row: Outbox, job: _Job, why: str, reason: str) ->
         return
     number = job.booked.tracking_number if job.booked is not None else ""
     conversation_with(session, row.order.contact).call_for_person(
-        f"Please tell the courier ({number}): {job.advice.note}", session.now()
+        f"Please tell the courier ({number}): {job.advice.in_words()}", session.now()
     )

@@ -39,6 +39,9 @@ from .stores import Connection, Store
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 6
+DOUBLE_TAP = timedelta(minutes=10)
+"""A second tap that soon is the same tap to the customer: what follows the first one is answer enough."""
+
 _BATCH = 64
 _AHEAD = timedelta(seconds=2)
 _BURST = 20
@@ -196,25 +199,22 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
     session.bells.add("write")
 
 
-def put_instruction(session: Session, shipment: Shipment, said: object, advice: Advice) -> None:
+def put_instruction(session: Session, shipment: Shipment, said: object, advice: Advice) -> bool:
     """What a courier shall do with a parcel. `said` names what asked for it, a message or a merchant's tap; what was
-    asked for before, and not told yet, gives way.
+    asked for before, and not told yet, gives way. False when the very same was asked for a moment ago.
     """
     session.flush()  # what was asked for before may be of this very transaction
-    pending = select(Outbox).where(
-        Outbox.order_id == shipment.order_id, Outbox.kind == "courier", Outbox.state == "queued"
-    )
-    for row in session.scalars(pending):
-        if (row.change or {}).get("do") == "advise" and (row.change or {}).get("shipment_id") == shipment.id:
-            row.state, row.settled_at = "cancelled", session.now()
-            row.sentence = "the customer asked for something else since"
     said_so = {**asdict(advice), "on": advice.on.isoformat() if advice.on else ""}
-    put_courier(
-        session,
-        shipment.order,
-        f"advice/{shipment.token}/{said}",
-        {"do": "advise", "adapter": shipment.adapter, "shipment_id": shipment.id, "advice": said_so},
-    )
+    change = {"do": "advise", "adapter": shipment.adapter, "shipment_id": shipment.id, "advice": said_so}
+    asked = select(Outbox).where(Outbox.order_id == shipment.order_id, Outbox.kind == "courier").order_by(Outbox.id)
+    before = [row for row in session.scalars(asked) if (row.change or {}).get("shipment_id") == shipment.id]
+    if before and before[-1].change == change and before[-1].created_at > session.now() - DOUBLE_TAP:
+        return False
+    for row in before:
+        if row.state == "queued" and (row.change or {}).get("do") == "advise":
+            row.state, row.settled_at = "cancelled", session.now()
+            row.sentence = "something else was asked for since"
+    return put_courier(session, shipment.order, f"advice/{shipment.token}/{said}", change)
 
 
 def put_courier(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:

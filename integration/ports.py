@@ -413,7 +413,7 @@ class Proof:
 class Advice:
     """What a courier shall do with a parcel it could not deliver. `action` is reattempt or return.
 
-    `on`, `address` and `phone` are what the customer asked for; a courier without a field for one gets it in its note.
+    `on`, `address` and `phone` are what the customer asked for; a courier without a field for one gets it in words.
     """
 
     action: str
@@ -421,6 +421,17 @@ class Advice:
     on: date | None = None
     address: str = ""
     phone: str = ""
+
+    def in_words(self) -> str:
+        """All of it in one line, for couriers with a field for remarks and for the person who calls one."""
+        parts = (
+            self.note,
+            f"deliver on {self.on:%d-%m-%Y}" if self.on else "",
+            f"new address: {self.address}" if self.address else "",
+            f"phone: {self.phone}" if self.phone else "",
+        )
+        said = "; ".join(part for part in parts if part)
+        return said or ("Please return" if self.action == "return" else "Please deliver again")
 
 
 @runtime_checkable

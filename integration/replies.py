@@ -25,7 +25,7 @@ from .db import Session
 from .inbox import Message
 from .journeys import Settled, react, tell_store_reason
 from .orders import Order, Shipment, move
-from .outbox import Desk, Outbox
+from .outbox import DOUBLE_TAP, Desk, Outbox
 from .rendering import REASONS
 from .values import LANGUAGES
 
@@ -164,9 +164,6 @@ DECISIONS: dict[str, Callable[[Order, str], Outcome]] = {
 
 _PAYLOAD = re.compile(r"(\w{1,12}):(\d{1,18}):(\w{1,40})")
 
-DOUBLE_TAP = timedelta(minutes=10)
-"""A second tap that soon is the same tap to the customer: what follows the first one is answer enough."""
-
 
 # -- hearing -------------------------------------------------------------------------------------------------------
 
@@ -189,6 +186,8 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
     said = meaning(message.text) if message.kind in ("text", "button") else ""
     if said in ("stop", "start"):
         _opt(session, desk, message, contact, said)
+    elif said == "confirm" and advice.said_yes(session, desk, message):
+        pass
     elif said in ("confirm", "decline"):
         _said(session, desk, settled, message, contact, said)
     elif said == "where":

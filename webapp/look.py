@@ -103,7 +103,7 @@ def word(shipment_id: int) -> AnyResponse:
 def advise(shipment_id: int) -> AnyResponse:
     """The merchant decides for the customer: the courier shall try again, or bring it back."""
     action = request.form.get("action")
-    notes = {"reattempt": "Please deliver again.", "return": "Please return it to the shipper."}
+    notes = {"reattempt": "Please deliver again", "return": "Please return it to the shipper"}
     if action not in notes:
         abort(422, "Choose what the courier shall do.")
     with house().db.lane(merchant().store_id) as session:

@@ -172,7 +172,7 @@ class Leopards:
             "id": max(ids),
             "cn_number": number,
             "shipper_advice_status": "RT" if advice.action == "return" else "RA",
-            "shipper_remarks": bookings.remarks(advice, 250),
+            "shipper_remarks": bookings.cut(advice.in_words(), 250),
         }
         private = (advice.address, advice.note)
         self._changed(account, "updateShipperAdvice", "take advice on this parcel", {"data": [one]}, private=private)

@@ -147,7 +147,7 @@ class PostEx:
         asked = {
             "trackingNumber": booked.tracking_number,
             "statusId": 1 if advice.action == "return" else 2,
-            "remarks": bookings.remarks(advice, 250),
+            "remarks": bookings.cut(advice.in_words(), 250),
         }
         private = (advice.address, advice.note)
         self._changed(account, "PUT", "v2/save-shipper-advice", "take advice on this parcel", asked, private)

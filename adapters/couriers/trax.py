@@ -196,7 +196,7 @@ class Trax:
         asked = {
             "tracking_number": bookings.identifier(booked.tracking_number),
             "type": 1 if advice.action == "return" else 2,
-            "remarks": bookings.remarks(advice, 190),
+            "remarks": bookings.cut(advice.in_words(), 190),
         }
         private = (advice.address, advice.note)
         self._changed(account, "request/rcp", "take advice on this parcel", asked, private)

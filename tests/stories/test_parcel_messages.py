@@ -158,7 +158,11 @@ def test_a_failed_delivery_asks_what_shall_happen_and_a_day_can_be_chosen(world:
     placed.phone.tap(day)
     assert "We are asking TCS to bring your order" in placed.phone.last.text
     world.settle()
-    assert f"Please tell the courier ({number}): Customer asks on WhatsApp: please deliver on" in called(world, placed)
+    told = called(world, placed)
+    assert f"Please tell the courier ({number}): Customer asks on WhatsApp for another day; deliver on " in told
+    heard = len(placed.phone.heard)
+    placed.phone.tap(day, next(said for said in placed.phone.heard if day in said.buttons))
+    assert len(placed.phone.heard) == heard  # the same tap twice is one
 
 
 def test_a_new_address_is_written_read_back_and_only_then_counts(world: World) -> None:
@@ -178,6 +182,19 @@ def test_a_new_address_is_written_read_back_and_only_then_counts(world: World) -
     assert "House 8, Street 12" in called(world, placed)
     placed.phone.write("thank you so much")
     assert "Is that right?" not in placed.phone.last.text
+
+
+def test_an_address_that_was_read_back_is_confirmed_by_a_yes_in_words_and_not_replaced_by_small_talk(
+    world: World,
+) -> None:
+    placed, _ = failed(world)
+    placed.phone.tap("Change address")
+    placed.phone.write("House 9, Street 12, Gulberg III, Lahore")
+    placed.phone.write("please be quick this time")
+    assert "House 9, Street 12" in placed.phone.last.text
+    placed.phone.write("haan")
+    world.settle()
+    assert "new address: House 9, Street 12, Gulberg III, Lahore" in called(world, placed)
 
 
 def test_an_address_written_to_us_is_forgotten_with_its_customer(world: World) -> None:
