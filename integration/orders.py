@@ -34,7 +34,7 @@ from .customers import (
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .errors import NotUnderstood
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
-from .parcels import STATUSES, Place, minute, place, same_scan, tracking_number
+from .parcels import NOT_SCANNED, STATUSES, Place, minute, place, same_scan, tracking_number
 from .ports import Booked
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
@@ -258,6 +258,11 @@ class Shipment(Tenant, Base):
     def scans(self) -> list[ShipmentEvent]:
         """What the store says, and the courier of the parcel that it is now: a number may have been corrected."""
         return [event for event in self.events if event.tracking_number in ("", self.tracking_number)]
+
+    @property
+    def newest(self) -> ShipmentEvent | None:
+        """The last sign of life of it: not what a customer said of it, or what we asked for."""
+        return max((s for s in self.scans if s.status not in NOT_SCANNED), key=lambda s: s.occurred_at, default=None)
 
     @property
     def place(self) -> Place:

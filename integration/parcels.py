@@ -51,6 +51,9 @@ without it a parcel on its way back does not set out for the customer again. `di
 came.
 """
 
+NOT_SCANNED = frozenset({"reattempt_asked", "disputed"})
+"""Remarks that are no scan of a courier's: no sign of life of the parcel."""
+
 REASONS = frozenset({
     "consignee_unavailable", "phone_unreachable", "refused", "did_not_order", "cod_not_ready", "address_incomplete",
     "address_wrong", "out_of_area", "premises_closed", "access_restricted", "reschedule_requested",

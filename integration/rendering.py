@@ -48,7 +48,6 @@ def order_values(order: Order | None, store: Store, language: str, now: datetime
 def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime, public_url: str) -> dict[str, str]:
     """What there is to say of one parcel, beside what `order_values` says of its order."""
     words, order, parcel = wording(language), shipment.order, shipment.place
-    newest = max(shipment.scans, key=lambda scan: scan.occurred_at, default=None)
     courier = clean(shipment.courier, 60) or words.fallbacks["courier"]
     reason = words.parcel_reasons.get(shipment.reason, words.parcel_reasons["other"])
     values = isolated({
@@ -58,7 +57,7 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
         "pay": _pay_line(order, parcel, words),
         "expected": _expected_line(order, store, words, now) if parcel.status in COMING else "",
         "place": words.places[place_row(order, parcel)].format(courier=courier, reason=reason),
-        "seen": _seen_line(newest, store, words),
+        "seen": _seen_line(shipment.newest, store, words),
     }, language)  # fmt: skip
     return values | {"link": f"{public_url}/t/{shipment.token}"}  # bare: an isolate after it would be read as its end
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import selectinload
 
 from .db import Session
 from .events import UNKNOWN
-from .orders import Order, Shipment, ShipmentEvent
+from .orders import Shipment, ShipmentEvent
 from .parcels import BEFORE_PICKUP, Place, minute
 from .stores import Store
 
@@ -53,9 +53,14 @@ def concerns(shipment: Shipment, zone: ZoneInfo, now: datetime) -> list[Concern]
     """What is the matter with one parcel, gravest first."""
     parcel = shipment.place
     scans = sorted(shipment.scans, key=lambda scan: (scan.occurred_at, scan.id or 0))
-    if not scans or parcel.status in ("returned", "cancelled"):
+    newest = shipment.newest
+    if newest is None or parcel.status in ("returned", "cancelled"):
         return []
-    found = [*_contradictions(parcel, scans), *_attempts(parcel, scans, zone), *_silence(parcel, scans, zone, now)]
+    found = [
+        *_contradictions(parcel, scans, newest),
+        *_attempts(parcel, scans, zone),
+        *_silence(parcel, newest.occurred_at, zone, now),
+    ]
     met = min(scan.seen_at for scan in scans)
     if shipment.tracking_number and not shipment.adapter and parcel.status != "delivered" and now > met + UNRECOGNISED:
         named = f"“{shipment.courier}”" if shipment.courier else "no courier"
@@ -66,8 +71,7 @@ def concerns(shipment: Shipment, zone: ZoneInfo, now: datetime) -> list[Concern]
     return [concern for concern in found if seen is None or concern.at > seen]
 
 
-def _contradictions(parcel: Place, scans: Sequence[ShipmentEvent]) -> Iterator[Concern]:
-    newest = scans[-1]
+def _contradictions(parcel: Place, scans: Sequence[ShipmentEvent], newest: ShipmentEvent) -> Iterator[Concern]:
     if parcel.status in ("lost", "damaged"):
         yield Concern("lost", f"The courier reports it as {parcel.status}.", newest.occurred_at)
     for scan in scans:
@@ -113,8 +117,7 @@ def _attempts(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo) -> 
             )
 
 
-def _silence(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo, now: datetime) -> Iterator[Concern]:
-    newest = scans[-1].occurred_at
+def _silence(parcel: Place, newest: datetime, zone: ZoneInfo, now: datetime) -> Iterator[Concern]:
     if parcel.status in BEFORE_PICKUP and now > newest + NOT_FETCHED:
         yield Concern("not_fetched", "It was booked, and the courier has not fetched it.", newest + NOT_FETCHED)
     if parcel.status in _MOVING and now > newest + QUIET_FOR:
@@ -137,7 +140,7 @@ def watched(session: Session, store: Store) -> list[tuple[Shipment, list[Concern
         .where(Shipment.poll_at.is_not(None))
         .order_by(Shipment.id.desc())
         .limit(_WATCHED)
-        .options(selectinload(Shipment.order).selectinload(Order.contact))
+        .options(selectinload(Shipment.order))
     )
     found = [(row, said) for row in rows if not row.order.gone and (said := concerns(row, store.zone, now))]
     return sorted(found, key=lambda one: max(concern.at for concern in one[1]), reverse=True)

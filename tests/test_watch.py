@@ -34,6 +34,7 @@ def _parcel(*scans: tuple[float, str], adapter: str = "tcs", text: str = "") -> 
         ([(2, "in_transit")], set()),
         ([(71, "in_transit")], set()),
         ([(73, "in_transit")], {"quiet"}),
+        ([(75, "attempted"), (73, "returning"), (2, "disputed")], {"quiet", "disputed"}),  # whose word is no scan
         ([(47, "booked")], set()),
         ([(49, "booked")], {"not_fetched"}),
         ([(3, "out_for_delivery")], set()),
