@@ -10,7 +10,7 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response as AnyResponse
 
 from integration.events import UNKNOWN
-from integration.inbox import Conversation, Message
+from integration.inbox import Message
 from integration.journeys import Settled, react
 from integration.orders import Book, Shipment, explain
 from integration.outbox import Desk, put_instruction
@@ -62,9 +62,6 @@ def seen(shipment_id: int) -> AnyResponse:
     with house().db.lane(merchant().store_id) as session:
         shipment = _shipment(session, shipment_id)
         shipment.looked_at = session.now()
-        talk = select(Conversation).where(Conversation.contact_point_id == shipment.order.contact_point_id)
-        for conversation in session.scalars(talk):
-            conversation.needs_person, conversation.needs_person_since = "", None
     return redirect(link("look.show"), 303)
 
 
