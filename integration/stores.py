@@ -324,7 +324,8 @@ def _reconnect(
 ) -> None:
     connection.sealed = vault.seal(credentials)
     connection.state = {**connection.state, **state}
-    connection.connected_at = now
+    if connection.room != "couriers" or connection.removed_at is not None:
+        connection.connected_at = now  # new keys for a courier that stands make no history of what it told meanwhile
     connection.removed_at = None
     connection.mended()
 

@@ -43,6 +43,7 @@ from integration.orders import (
     apply_payment,
     apply_removed,
     apply_scan,
+    explain,
     find_order,
     forget_early_scans,
     is_cod,
@@ -333,6 +334,30 @@ def test_a_shop_that_ships_without_waiting_ends_the_question(house: House) -> No
     assert made == [
         parcel_moved, ("fulfilment", "unfulfilled", "booked"), ("confirmation", "awaiting", "not_needed")
     ]  # fmt: skip
+
+
+def test_a_merchant_explains_a_word_of_any_length_once_and_for_all(house: House) -> None:
+    """Scans keep 64 letters of a code: the same word in full, scanned later, is still that word."""
+    store_id = factories.store(house)
+    parcel = ParcelSeen(external_id="p1", status="booked", tracking_number="CN1", occurred_at=T0)
+    _apply(house, store_id, factories.order_fact(T0, parcels=(parcel,)))
+    word = "Consignee asks for delivery at the  second gate behind the old post office near the canal"
+    scan = {"tracking_number": "CN1", "status": "unknown", "raw_code": word}
+    with house.db.lane(store_id) as session:
+        book = Book(session, session.get_one(Store, store_id))
+        apply_scan(book, ShipmentScanned(**scan, occurred_at=T0 + timedelta(hours=1)), "tcs")
+    with house.db.lane(store_id) as session:
+        seen = session.scalars(select(ShipmentEvent).where(ShipmentEvent.status == "unknown")).one()
+        book = Book(session, session.get_one(Store, store_id))
+        made = explain(book, "tcs", seen.raw_code, "out_for_delivery")
+    assert [(c.axis, c.became) for c in made] == [("parcel", "out_for_delivery"), ("fulfilment", "out_for_delivery")]
+    with house.db.lane(store_id) as session:
+        book = Book(session, session.get_one(Store, store_id))
+        apply_scan(book, ShipmentScanned(**scan, occurred_at=T0 + timedelta(hours=30)), "tcs")
+        session.flush()
+        assert [s.status for s in session.scalars(select(ShipmentEvent).order_by(ShipmentEvent.id))] == [
+            "booked", "out_for_delivery", "out_for_delivery"
+        ]  # fmt: skip
 
 
 def test_a_draft_is_no_order_and_a_removed_one_falls_silent(house: House) -> None:

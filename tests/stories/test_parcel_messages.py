@@ -116,6 +116,15 @@ def test_old_scans_and_scans_from_before_the_courier_was_connected_are_told_to_n
     assert about(placed, "is out for delivery with") == []
 
 
+def test_new_keys_for_a_courier_make_no_history_of_what_it_scanned_meanwhile(world: World) -> None:
+    placed, number = sent(world, "tcs")
+    world.scan("tcs", number, *WORDS["tcs"][1])
+    world.advance("20m")
+    world.connect_courier("shopify", "tcs")
+    scanned(world, "tcs", number, *WORDS["tcs"][1])
+    assert len(about(placed, "is out for delivery with")) == 1
+
+
 def test_a_parcel_delivered_before_its_news_could_go_is_told_as_delivered_only(world: World) -> None:
     """Several scans come in one answer: only what is still true is said."""
     placed, number = sent(world, "tcs")
