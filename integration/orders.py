@@ -737,8 +737,8 @@ def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, cou
 
 
 def courier_word(word: str) -> str:
-    """A courier's word as merchants' meanings are kept and looked up: in small letters, as much of it as a scan keeps of
-    its code.
+    """A courier's word as merchants' meanings are kept and looked up: in small letters, as much of it as a scan keeps
+    of its code.
     """
     return " ".join(word[:64].split()).casefold()
 

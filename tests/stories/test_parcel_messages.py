@@ -48,11 +48,16 @@ def scanned(world: World, courier: str, number: str, code: str, text: str, **mor
     world.scan(courier, number, code, text, **more)
     world.settle()
     if courier not in PUSHES:
-        with world.house.db.operator_writing() as session:
-            for shipment in session.scalars(select(Shipment).where(Shipment.tracking_number == number)):
-                shipment.poll_at = session.now()
-        world.advance("2m")
-        world.settle()
+        polled(world, number)
+
+
+def polled(world: World, number: str) -> None:
+    """The courier is asked after a parcel now."""
+    with world.house.db.operator_writing() as session:
+        for shipment in session.scalars(select(Shipment).where(Shipment.tracking_number == number)):
+            shipment.poll_at = session.now()
+    world.advance("2m")
+    world.settle()
 
 
 def templates(placed: Placed) -> list[str]:
@@ -118,10 +123,11 @@ def test_old_scans_and_scans_from_before_the_courier_was_connected_are_told_to_n
 
 def test_new_keys_for_a_courier_make_no_history_of_what_it_scanned_meanwhile(world: World) -> None:
     placed, number = sent(world, "tcs")
-    world.scan("tcs", number, *WORDS["tcs"][1])
-    world.advance("20m")
+    world.advance("1h")
+    a_moment_ago = (world.house.clock.now() - timedelta(minutes=10)).isoformat()
+    world.scan("tcs", number, *WORDS["tcs"][1], at=a_moment_ago)
     world.connect_courier("shopify", "tcs")
-    scanned(world, "tcs", number, *WORDS["tcs"][1])
+    polled(world, number)
     assert len(about(placed, "is out for delivery with")) == 1
 
 
