@@ -501,29 +501,22 @@ class Book:
         self._contacts[number] = contact
 
 
-def _orders() -> Any:
-    return select(Order).options(
+def whole() -> tuple[Any, ...]:
+    """What of an order is loaded with it wherever something may happen to it: journeys look at all of this."""
+    return (
         selectinload(Order.items),
         selectinload(Order.shipments),
         selectinload(Order.enrollments),
-        selectinload(Order.payments),
         joinedload(Order.contact).selectinload(ContactPoint.consents),
     )
 
 
+def _orders() -> Any:
+    return select(Order).options(*whole(), selectinload(Order.payments))
+
+
 def _shipments() -> Any:
-    return (
-        select(Shipment)
-        .order_by(Shipment.id)
-        .options(
-            selectinload(Shipment.order).options(
-                selectinload(Order.items),
-                selectinload(Order.shipments),
-                selectinload(Order.enrollments),
-                joinedload(Order.contact).selectinload(ContactPoint.consents),
-            )
-        )
-    )
+    return select(Shipment).order_by(Shipment.id).options(selectinload(Shipment.order).options(*whole()))
 
 
 def find_order(session: Session, reference: str) -> Order | None:

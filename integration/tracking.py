@@ -20,6 +20,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import selectinload
 
 from .access import open_account
+from .couriers import PER_SECOND
 from .db import Session
 from .errors import NotUnderstood, TransientError
 from .events import Fact, ShipmentScanned
@@ -30,9 +31,6 @@ from .orders import Shipment
 from .parcels import BEFORE_PICKUP, STATUSES, Place, place, same_scan
 from .ports import Tracks, WebhookRequest
 from .stores import Connection, Store, hurry
-
-PER_SECOND = 2.0
-"""Calls to one courier under one account. None of those of Pakistan publishes a limit; nobody complained of this."""
 
 CALLS = 20
 """Calls of one run: it stays far inside the chore's lease."""

@@ -12,19 +12,18 @@ from typing import Any
 from flask import Blueprint, Response, abort, redirect, request
 from pypdf import PdfReader, PdfWriter
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import selectinload
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
 from integration import dispatch
 from integration.access import open_account
 from integration.couriers import booked_of, put_booking, put_cancellation
-from integration.customers import ContactPoint
 from integration.db import Session
 from integration.dispatch import Courier, Rule, Suggestion
 from integration.errors import PermanentError
 from integration.journeys import Settled, react
-from integration.orders import Order, Shipment, move
+from integration.orders import Order, Shipment, move, whole
 from integration.outbox import Desk, Outbox
 from integration.parcels import BEFORE_PICKUP
 from integration.ports import Books, offers
@@ -110,7 +109,7 @@ def _book(session: Session, store: Store, order: Order, couriers: dict[str, Cour
 def confirm(order_id: int) -> AnyResponse:
     """The merchant has spoken with the customer: the order stands."""
     with house().db.lane(merchant().store_id) as session:
-        order = session.get(Order, order_id, options=_LIVING) if order_id < 2**62 else None
+        order = session.get(Order, order_id, options=whole()) if order_id < 2**62 else None
         if order is None:
             abort(404, "There is no such order in this store.")
         if order.confirmation in ("awaiting", "expired"):
@@ -207,14 +206,6 @@ def delete_rule(place: int) -> AnyResponse:
         kept = tuple(stored for at, stored in enumerate(store.policy.routes) if at != place)
         store.decide(replace(store.policy, routes=kept))
     return redirect(link("dispatch.show") + "#rules", 303)
-
-
-_LIVING = [
-    selectinload(Order.items),
-    selectinload(Order.enrollments),
-    selectinload(Order.shipments),
-    joinedload(Order.contact).selectinload(ContactPoint.consents),
-]
 
 
 def _connections(session: Session) -> Sequence[Connection]:
