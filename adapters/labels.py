@@ -44,8 +44,8 @@ def fetched(url: str, courier: bookings.Courier, trusted_origins: tuple[str, ...
     return response.content
 
 
-def merged(sheets: Sequence[bytes], courier: bookings.Courier) -> bytes:
-    """Several PDFs as one."""
+def merged(sheets: Sequence[bytes], whose: str) -> bytes:
+    """Several PDFs as one. Raises PermanentError, with `whose` they are, when one is damaged."""
     if len(sheets) == 1:
         return sheets[0]
     whole, paper = PdfWriter(), BytesIO()
@@ -54,5 +54,5 @@ def merged(sheets: Sequence[bytes], courier: bookings.Courier) -> bytes:
             whole.append(BytesIO(one))
         whole.write(paper)
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError):
-        raise PermanentError(f"A label of {courier.label}'s is damaged. Please print them one by one.") from None
+        raise PermanentError(f"A label of {whose} is damaged. Please print them one by one.") from None
     return paper.getvalue()

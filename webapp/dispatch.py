@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, request
-from pypdf import PdfReader, PdfWriter
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
+from adapters.labels import merged
 from integration import dispatch
 from integration.access import open_account
 from integration.couriers import booked_of, put_booking, put_cancellation
@@ -157,17 +156,15 @@ def labels() -> Any:
             by_courier.setdefault(shipment.adapter, []).append(booked_of(shipment))
     if not by_courier:
         abort(422, "Choose the parcels whose labels you want to print.")
-    writer = PdfWriter()
+    sheets: list[bytes] = []
     for name, parcels in by_courier.items():
         adapter = here.registry.get("couriers", name)
         if name not in accounts or not offers(adapter, Books):
             raise PermanentError(f"{adapter.label} is not connected any more, so it gives no labels.")
         account = open_account(here, store_id, accounts[name])
         for first in range(0, len(parcels), adapter.most_labels):
-            writer.append(PdfReader(io.BytesIO(adapter.labels(account, parcels[first : first + adapter.most_labels]))))
-    printed = io.BytesIO()
-    writer.write(printed)
-    answer = Response(printed.getvalue(), content_type="application/pdf")
+            sheets.append(adapter.labels(account, parcels[first : first + adapter.most_labels]))
+    answer = Response(merged(sheets, "one of your couriers"), content_type="application/pdf")
     answer.headers["Content-Disposition"] = 'inline; filename="labels.pdf"'
     return answer
 

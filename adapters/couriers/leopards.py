@@ -137,7 +137,7 @@ class Leopards:
             self._changed(account, "cancelBookedPackets", "cancel this parcel", asked)
 
     def labels(self, account: Account, booked: Sequence[Booked]) -> bytes:
-        return labels.merged([labels.fetched(one.label_url, self, self._trusted) for one in booked], self)
+        return labels.merged([labels.fetched(one.label_url, self, self._trusted) for one in booked], self.label)
 
     def cities(self, account: Account) -> Sequence[City]:
         said = self._told(account, "getAllCities", "list its cities", {})

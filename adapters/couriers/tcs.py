@@ -271,7 +271,7 @@ class Tcs:
         if _is_classic(account):
             raise PermanentError("TCS's classic API prints no labels. Please print them in TCS's own portal.")
         bookings.needed(self, account, "username", "password")
-        return labels.merged([self._label(account, one.tracking_number) for one in booked], self)
+        return labels.merged([self._label(account, one.tracking_number) for one in booked], self.label)
 
     def _label(self, account: Account, number: str) -> bytes:
         """On failure TCS answers with JSON whose `url` is empty."""
