@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
 
 # -- colours -------------------------------------------------------------------------------------------------------
 
@@ -82,6 +85,9 @@ MOST_BYTES = 100 * 1024
 MOST_SIDE = 4000
 """Of a picture's width and height in pixels: a small file may unpack into something that stops a phone."""
 
+KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+"""The media type of each sort of picture that is taken, by Pillow's name of it."""
+
 _REFUSED = "A logo is a PNG, JPEG or WebP picture."
 
 
@@ -95,61 +101,20 @@ class Picture:
 
 
 def picture(content: bytes) -> Picture:
-    """Look at an uploaded logo: its first bytes say what it is, whatever it is called. Raises ValueError with a
-    sentence for the merchant. SVG is refused: it is a document that may hold scripts.
+    """Look at an uploaded logo, whatever its file was called: it is unpacked once. Raises ValueError with a sentence
+    for the merchant. SVG is refused: it is a document that may hold scripts.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"The picture has {len(content) // 1024} KB; a logo has at most {MOST_BYTES // 1024}.")
-    for begins, kind, size in (
-        (b"\x89PNG\r\n\x1a\n", "image/png", _png),
-        (b"\xff\xd8\xff", "image/jpeg", _jpeg),
-        (b"RIFF", "image/webp", _webp),
-    ):
-        if content.startswith(begins):
-            try:
-                width, height = size(content)
-                if not width or not height:
-                    raise ValueError
-            except (IndexError, ValueError):
-                raise ValueError(f"This picture cannot be read. {_REFUSED}") from None
-            if max(width, height) > MOST_SIDE:
-                raise ValueError(f"The picture is {width} by {height}; a logo has at most {MOST_SIDE} either way.")
-            return Picture(kind, width, height)
-    raise ValueError(_REFUSED)
-
-
-def _png(content: bytes) -> tuple[int, int]:
-    if content[12:16] != b"IHDR":
-        raise ValueError
-    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
-
-
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG's markers of a frame; the three left out are tables."""
-
-
-def _jpeg(content: bytes) -> tuple[int, int]:
-    at = 2
-    while content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker in _FRAMES:
-            return int.from_bytes(content[at + 7 : at + 9]), int.from_bytes(content[at + 5 : at + 7])
-        else:
-            at += 2 + max(int.from_bytes(content[at + 2 : at + 4]), 2)
-    raise ValueError
-
-
-def _webp(content: bytes) -> tuple[int, int]:
-    if content[8:12] != b"WEBP":
-        raise ValueError
-    chunk = content[12:16]
-    if chunk == b"VP8X":
-        return int.from_bytes(content[24:27], "little") + 1, int.from_bytes(content[27:30], "little") + 1
-    if chunk == b"VP8L" and content[20] == 0x2F:
-        bits = int.from_bytes(content[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
-        return int.from_bytes(content[26:28], "little") & 0x3FFF, int.from_bytes(content[28:30], "little") & 0x3FFF
-    raise ValueError
+    try:
+        with Image.open(BytesIO(content), formats=tuple(KINDS)) as image:
+            seen = Picture(KINDS[image.format or ""], image.width, image.height)
+            if max(image.size) <= MOST_SIDE:
+                image.load()
+    except UnidentifiedImageError:
+        raise ValueError(_REFUSED) from None
+    except Exception:  # whatever a damaged file makes its decoder raise
+        raise ValueError(f"This picture cannot be read. {_REFUSED}") from None
+    if max(seen.width, seen.height) > MOST_SIDE:
+        raise ValueError(f"The picture is {seen.width} by {seen.height}; a logo has at most {MOST_SIDE} either way.")
+    return seen
