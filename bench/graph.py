@@ -13,7 +13,7 @@ _ids = itertools.count(1)
 
 
 class Answer(asyncio.Protocol):
-    """One connection. Requests come one after the other, each with its length."""
+    """One connection to an instant vendor. Requests come one after the other, each with its length."""
 
     def __init__(self) -> None:
         self._left = b""
@@ -29,14 +29,18 @@ class Answer(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self._left) < end + 4 + length:
                 return
-            self._left = self._left[end + 4 + length :]
-            said = (
-                b'{"messaging_product":"whatsapp","contacts":[{"input":"1","wa_id":"1"}],'
-                b'"messages":[{"id":"wamid.%d","message_status":"accepted"}]}' % next(_ids)
-            )
+            body, self._left = self._left[end + 4 : end + 4 + length], self._left[end + 4 + length :]
+            said = self.said(body)
             self._transport.write(  # type: ignore[attr-defined]
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(said) + said
             )
+
+    def said(self, body: bytes) -> bytes:
+        """The JSON that answers one request."""
+        return (
+            b'{"messaging_product":"whatsapp","contacts":[{"input":"1","wa_id":"1"}],'
+            b'"messages":[{"id":"wamid.%d","message_status":"accepted"}]}' % next(_ids)
+        )
 
 
 async def serve(port: int) -> None:
