@@ -254,6 +254,18 @@ def test_a_rule_chooses_the_courier_and_can_be_deleted(sending: World, watched: 
     watched.silent()
 
 
+def test_what_a_parcel_usually_weighs_is_the_shops_to_say(sending: World, desk: Watched) -> None:
+    placed, page = sending.place("woocommerce", "prepaid"), desk.page
+    _sign_in(page, sending)
+    page.goto(f"{sending.app_url}/app/dispatch/")
+    usual = page.get_by_label("What a parcel usually weighs, kg")
+    for typed, kept in (("heavy", "0.5"), ("101", "0.5"), ("0.8", "0.8"), ("0.5", "0.5")):
+        usual.fill(typed)
+        usual.locator("xpath=ancestor::form").get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Give the weight in kilograms, like 0.5")).to_have_count(int(typed != kept))
+        expect(page.get_by_label(f"Weight of {placed.name} in kilograms", exact=True)).to_have_value(kept)
+
+
 def test_an_order_nobody_answered_for_can_be_confirmed_by_hand(sending: World, desk: Watched) -> None:
     placed, page = sending.place("woocommerce"), desk.page
     _sign_in(page, sending)

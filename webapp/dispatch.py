@@ -36,6 +36,8 @@ pages = Blueprint("dispatch", __name__, url_prefix="/app/dispatch")
 
 MOST_AT_ONCE = 200
 MOST_LABELS = 100
+MOST_WEIGHT = 100
+"""Kilograms, of one parcel: more is a slip of the pen."""
 _SHOWN_FOR = timedelta(days=7)
 
 
@@ -96,9 +98,7 @@ def _book(session: Session, store: Store, order: Order, couriers: dict[str, Cour
     if city is None:
         near = courier.atlas.nearest(typed)
         raise ValueError(f"{courier.label} does not go to “{typed}”." + (f" Is it {near}?" if near else ""))
-    weight = dispatch.number(form.get(f"weight-{order.id}", "") or store.policy.parcel_weight)
-    if weight is None or weight > 100:
-        raise ValueError("Give the weight in kilograms, like 0.5.")
+    weight = _weight(form.get(f"weight-{order.id}", "") or store.policy.parcel_weight)
     wanted = {"city": city.name, "city_code": city.code, "weight": str(weight)}
     return int(put_booking(session, order, courier.connection, wanted))
 
@@ -193,6 +193,28 @@ def add_rule() -> Any:
         store = session.get_one(Store, merchant().store_id)
         store.decide(replace(store.policy, routes=(*store.policy.routes, rule.stored())[:50]))
     return redirect(link("dispatch.show") + "#rules", 303)
+
+
+@pages.post("/weight")
+@signed_in
+def change_weight() -> Any:
+    """What a parcel weighs of which nobody says otherwise."""
+    try:
+        weight = _weight(request.form.get("parcel_weight", ""))
+    except ValueError as fault:
+        return _show(422, fault=str(fault))
+    with house().db.lane(merchant().store_id) as session:
+        store = session.get_one(Store, merchant().store_id)
+        store.decide(replace(store.policy, parcel_weight=str(weight)))
+    return redirect(link("dispatch.show") + "#rules", 303)
+
+
+def _weight(typed: str) -> Decimal:
+    """Kilograms. Raises ValueError with a sentence."""
+    weight = dispatch.number(typed)
+    if weight is None or weight > MOST_WEIGHT:
+        raise ValueError(f"Give the weight in kilograms, like 0.5, and {MOST_WEIGHT} at most.")
+    return weight
 
 
 @pages.post("/rules/<int:place>/delete")
