@@ -1,4 +1,5 @@
-"""The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number.
+"""The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number and its
+accounts at the couriers.
 
     python -m sandbox.demo
 
@@ -12,6 +13,7 @@ import html
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -19,6 +21,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from sandbox.couriers import ACCOUNTS as COURIERS
 from sandbox.settings import Settings
 from sandbox.shopify import DEMO as SHOP
 from sandbox.whatsapp.accounts import DEMO as ACCOUNTS
@@ -64,7 +67,9 @@ class Page(HTMLParser):
 
 
 class Merchant:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, couriers: Mapping[str, Mapping[str, str]]) -> None:
+        """`couriers`: the accounts each store has, by courier."""
+        self._couriers = couriers
         self._app = settings.app_url
         self._sandbox = settings.url
         self._browser = httpx.Client(timeout=30.0, follow_redirects=True)
@@ -84,14 +89,14 @@ class Merchant:
             say(f"{SHOP}: installed and connected already")
         else:
             self.install_on_shopify()
-            self.connect_number_embedded()
+            self.connect_embedded()
 
         woo = stores["woocommerce"]
         if woo["connected"] and WOO_ACCOUNT["waba"] in subscribed:
             say(f"{woo['url']}: connected already")
         else:
             self.install_on_woocommerce(woo["url"])
-            self.connect_number_signed_in()
+            self.connect_signed_in()
 
     def wait_for_app(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -119,18 +124,16 @@ class Merchant:
         opened = self._asked("GET", admin.frames[0], "opening the app in the admin")
         say(f"{SHOP}: installed, the app opened with {opened.status_code}")
 
-    def connect_number_embedded(self) -> None:
+    def connect_embedded(self) -> None:
         """The page inside the admin is authenticated by a fresh ID token, not by a cookie."""
         url = f"{self._sandbox}/shopify/admin/store/{HANDLE}/id-token"
-        token = self._asked("GET", url, "an ID token").json()["id_token"]
-        self._asked(
-            "POST",
-            f"{self._app}/app/whatsapp/connect",
-            "connecting the Shopify store's number",
-            headers={"Authorization": f"Bearer {token}"},
-            data=number_fields(SHOPIFY_ACCOUNT),
-        )
-        say(f"{SHOP}: WhatsApp number {SHOPIFY_ACCOUNT['display']} connected")
+
+        def post(path: str, what: str, fields: Mapping[str, str]) -> None:
+            token = self._asked("GET", url, "an ID token").json()["id_token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            self._asked("POST", f"{self._app}{path}", what, headers=headers, data=fields)
+
+        self._connect(post, SHOP, SHOPIFY_ACCOUNT)
 
     # WooCommerce
 
@@ -152,15 +155,24 @@ class Merchant:
             raise Stuck(f"the store did not send the merchant back to the app but to {str(answer.url)[:200]}")
         say(f"{store_url}: keys approved, back in the app with {answer.status_code}")
 
-    def connect_number_signed_in(self) -> None:
-        """Outside the admin the merchant is signed in by a cookie, so the form carries a CSRF token."""
+    def connect_signed_in(self) -> None:
+        """Outside the admin the merchant is signed in by a cookie, so each form carries a CSRF token."""
         page = Page(self._asked("GET", f"{self._app}/app/whatsapp", "the WhatsApp page").text)
-        fields = number_fields(WOO_ACCOUNT)
-        if (csrf := page.field("csrf_token")) is not None:
-            fields["csrf_token"] = csrf
-        url = f"{self._app}/app/whatsapp/connect"
-        self._asked("POST", url, "connecting the WooCommerce store's number", data=fields)
-        say(f"WooCommerce: WhatsApp number {WOO_ACCOUNT['display']} connected")
+        csrf = page.field("csrf_token")
+
+        def post(path: str, what: str, fields: Mapping[str, str]) -> None:
+            proven = {"csrf_token": csrf} if csrf is not None else {}
+            self._asked("POST", f"{self._app}{path}", what, data={**fields, **proven})
+
+        self._connect(post, "WooCommerce", WOO_ACCOUNT)
+
+    def _connect(self, post: Callable[[str, str, Mapping[str, str]], None], whose: str, number: dict[str, str]) -> None:
+        post("/app/whatsapp/connect", f"connecting the number of {whose}", number_fields(number))
+        say(f"{whose}: WhatsApp number {number['display']} connected")
+        for courier, account in self._couriers.items():
+            post(f"/app/couriers/{courier}/connect", f"connecting {courier} to {whose}", account)
+        if self._couriers:
+            say(f"{whose}: {', '.join(self._couriers)} connected")
 
     def _asked(self, method: str, url: str, what: str, **given: Any) -> httpx.Response:
         if method == "GET":
@@ -190,7 +202,7 @@ def say(line: str) -> None:
 
 def main() -> int:
     try:
-        Merchant(Settings.from_env(os.environ)).play()
+        Merchant(Settings.from_env(os.environ), COURIERS).play()
     except Stuck as stuck:
         print(f"demo: {stuck}", file=sys.stderr, flush=True)
         return 1

@@ -51,7 +51,7 @@ class Face:
                 ("Couriers", {desk.name: desk.title for desk in self._sandbox.couriers.desks.values()}),
             ),
             couriers={
-                desk.name: {"title": desk.title, "words": desk.offered()}
+                desk.name: {"title": desk.title, "words": desk.offered(), "account": desk.account}
                 for desk in self._sandbox.couriers.desks.values()
             },
             shopify_name=self._sandbox.shopify.shops[DEMO]["name"],

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sandbox import Running, testing
-from sandbox.couriers import KEY, PASSWORD
+from sandbox.couriers import ACCOUNTS, KEY, PASSWORD
 from sandbox.demo import Merchant, Stuck
 from sandbox.settings import Settings
 from sandbox.testing import Reply, StandIn, Told, until
@@ -244,7 +244,7 @@ def merchant_of(sandbox: Running, stand_in: StandIn) -> Settings:
 
 
 def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: StandIn, app: App, capsys):
-    Merchant(merchant_of(sandbox, stand_in)).play()
+    Merchant(merchant_of(sandbox, stand_in), ACCOUNTS).play()
     embedded, signed_in = app.connected
     assert (embedded.header("Authorization") or "").startswith("Bearer ey")
     assert embedded.body == (
@@ -252,6 +252,12 @@ def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: 
     )
     assert b"csrf_token=t0k" in signed_in.body
     assert b"phone_number_id=100000000000022" in signed_in.body
+    couriers = [told for told in stand_in.told if told.path.startswith("/app/couriers/")]
+    assert [told.path.split("/")[3] for told in couriers] == [*ACCOUNTS, *ACCOUNTS]
+    assert all(b"sandbox-courier" in told.body for told in couriers)
+    assert [(told.header("Authorization") is None, b"csrf_token=t0k" in told.body) for told in couriers] == [
+        *[(False, False)] * 5, *[(True, True)] * 5,
+    ]  # fmt: skip
     keys = [told for told in stand_in.told if "/callback/" in told.path]
     assert keys[0].json["key_permissions"] == "read_write"
     assert sandbox.world.shopify.shops["dastak-demo.myshopify.com"]["installed"] is True
@@ -260,17 +266,17 @@ def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: 
 
 def test_the_demo_leaves_alone_what_is_connected(sandbox: Running, stand_in: StandIn, app: App):
     settings = merchant_of(sandbox, stand_in)
-    Merchant(settings).play()
+    Merchant(settings, ACCOUNTS).play()
     hook = {"topic": "order.created", "delivery_url": stand_in.url}
     sandbox.world.woocommerce.webhooks.create(hook)
-    before = len(app.connected)
-    Merchant(settings).play()
-    assert len(app.connected) == before
+    before = [told.path for told in stand_in.told if told.path.endswith("/connect")]
+    Merchant(settings, ACCOUNTS).play()
+    assert [told.path for told in stand_in.told if told.path.endswith("/connect")] == before
 
 
 def test_the_demo_says_where_it_got_stuck(sandbox: Running, stand_in: StandIn, app: App):
     usual = stand_in.answers
     stand_in.answers = lambda told: Reply(500, b"boom") if told.path.endswith("/connect") else usual(told)
-    with pytest.raises(Stuck, match=r"connecting the Shopify store's number.*500: boom"):
-        Merchant(merchant_of(sandbox, stand_in)).play()
+    with pytest.raises(Stuck, match=r"connecting the number of dastak-demo.*500: boom"):
+        Merchant(merchant_of(sandbox, stand_in), {}).play()
     until(lambda: app.http.get("/control/health").json()["ready"])

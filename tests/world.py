@@ -31,6 +31,7 @@ from integration.settings import Settings
 from integration.stores import Connection, Store, connect
 from integration.story import Story, tell, why
 from integration.vault import new_token, token_hash
+from sandbox.couriers import ACCOUNTS
 from sandbox.demo import Merchant
 from sandbox.settings import Settings as SandboxSettings
 from webapp import assemble
@@ -109,26 +110,6 @@ class Placed:
     phone: Phone
 
 
-COURIER_KEYS: dict[str, dict[str, str]] = {
-    "tcs": {
-        "client_id": "sandbox-courier-key", "client_secret": "sandbox-courier-password",
-        "username": "sandbox-courier-key", "password": "sandbox-courier-password", "account_number": "0231L1",
-        "cost_center": "001", "pickup_city": "LAHORE", "pickup_phone": "03001234567", "shipper_name": "Lahore Lawn",
-        "pickup_address": "1 Canal Road",
-    },
-    "leopards": {"api_key": "sandbox-courier-key", "api_password": "sandbox-courier-password"},
-    "postex": {"token": "sandbox-courier-key", "pickup_address_code": "001"},
-    "trax": {
-        "api_key": "sandbox-courier-key", "pickup_address_id": "1", "service_type_id": "1", "shipping_mode_id": "1",
-        "contact_email": "orders@shop.example",
-    },
-    "shiprocket": {
-        "email": "api@shop.example", "password": "sandbox-courier-password", "pickup_location": "Primary",
-    },
-}  # fmt: skip
-"""What opens an account at each courier of the sandbox."""
-
-
 class World:
     """Shops, phones, clock and the app between them."""
 
@@ -196,7 +177,7 @@ class World:
 
     def connect(self) -> None:
         """The same, before any worker has done its part."""
-        Merchant(self.sandbox.world.settings).play()
+        Merchant(self.sandbox.world.settings, {}).play()
 
     # -- what people do --------------------------------------------------------------------------------------------
 
@@ -240,7 +221,7 @@ class World:
                 room="couriers",
                 adapter=courier,
                 account=f"{courier}/{self.store_id(store)}",  # as the page names it
-                credentials={**COURIER_KEYS[courier], **({"api_password": "old"} if wrong else {})},
+                credentials={**ACCOUNTS[courier], **({"api_password": "old"} if wrong else {})},
                 state={},
                 vault=self.house.vault,
                 token_hash=token_hash(token),

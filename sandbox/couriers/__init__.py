@@ -26,10 +26,12 @@ from sandbox.errors import Refusal
 from sandbox.faults import Gate, VendorWords
 from sandbox.world import Record, World
 
-__all__ = ["ACCESS_TOKEN", "COURIERS", "KEY", "PASSWORD", "TOKEN", "Couriers"]
+__all__ = ["ACCESS_TOKEN", "ACCOUNTS", "COURIERS", "KEY", "PASSWORD", "TOKEN", "Couriers"]
 
 DESKS: tuple[type[Desk], ...] = (Tcs, Leopards, Shiprocket, PostEx, Trax)
 COURIERS = tuple(desk.name for desk in DESKS)
+ACCOUNTS = {desk.name: desk.account for desk in DESKS}
+"""What opens a shop's account at each courier: the same for everybody."""
 
 _WORDS = VendorWords(
     error=lambda dice: Response("<html><body>502 Bad Gateway</body></html>", 502, content_type="text/html"),

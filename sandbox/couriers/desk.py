@@ -47,6 +47,7 @@ class Word:
 class Desk:
     name: ClassVar[str]
     title: ClassVar[str]
+    account: ClassVar[dict[str, str]]  # what opens a shop's account here, by the names under which apps ask for it
     zone: ClassVar[ZoneInfo] = ZoneInfo("Asia/Karachi")
     policy: ClassVar[Policy | None] = None  # how it pushes; None for one that does not
     words: ClassVar[tuple[Word, ...]] = ()

@@ -57,6 +57,7 @@ _TEXTS = {
 class Leopards(Desk):
     name = "leopards"
     title = "Leopards"
+    account = {"api_key": KEY, "api_password": PASSWORD}
     policy = Policy("leopards", 1, 10.0, range(202, 203), 3, 5.0, 60.0)
     pushes_bookings = False  # its push codes begin at the counter
     booked_word = Word(BOOKED, "", "Pickup Request not Send")

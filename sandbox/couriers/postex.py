@@ -44,6 +44,7 @@ _TRACE = """java.lang.NumberFormatException: For input string: "{input}"
 class PostEx(Desk):
     name = "postex"
     title = "PostEx"
+    account = {"token": KEY, "pickup_address_code": "001"}
     booked_word = Word(BOOKED, "0001", "At Merchant's Warehouse")
     cancelled_word = Word(CANCELLED, "", "Un-Assigned By Me")
     words = (

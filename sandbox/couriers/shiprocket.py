@@ -61,6 +61,7 @@ _REQUIRED = ("order_id", "order_date", "pickup_location", "billing_customer_name
 class Shiprocket(Desk):
     name = "shiprocket"
     title = "Shiprocket"
+    account = {"email": EMAIL, "password": PASSWORD, "pickup_location": "Primary"}
     zone = ZoneInfo("Asia/Kolkata")
     policy = Policy("shiprocket", 1, 10.0, range(200, 201), 3, 5.0, 60.0)
     pushes_bookings = False  # it pushes the carrier's scans

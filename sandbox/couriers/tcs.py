@@ -81,6 +81,11 @@ _OPTIONAL: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
 class Tcs(Desk):
     name = "tcs"
     title = "TCS"
+    account = {
+        "client_id": KEY, "client_secret": PASSWORD, "username": KEY, "password": PASSWORD, "account_number": "0231L1",
+        "cost_center": "001", "pickup_city": "LAHORE", "pickup_phone": "03001234567", "shipper_name": "Lahore Lawn",
+        "pickup_address": "1 Canal Road",
+    }  # fmt: skip
     booked_word = Word(BOOKED, "", "Shipment Booked")
     cancelled_word = Word(CANCELLED, "", "Cancelled")
     words = (

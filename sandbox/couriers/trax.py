@@ -71,6 +71,10 @@ def _number(value: float | str) -> bool:
 class Trax(Desk):
     name = "trax"
     title = "Trax"
+    account = {
+        "api_key": KEY, "pickup_address_id": "1", "service_type_id": "1", "shipping_mode_id": "1",
+        "contact_email": "orders@shop.example",
+    }  # fmt: skip
     policy = Policy("trax", 1, 10.0, range(200, 300), 3, 5.0, 60.0)
     booked_word = Word(BOOKED, "", "Booked")
     cancelled_word = Word(CANCELLED, "", "Cancelled")
