@@ -15,7 +15,7 @@ run: $(VENV)/run ## Dastak on this machine, with a simulated world (SANDBOX=0: w
 	@exec $(BIN)/python run.py
 
 test: $(VENV)/dev ## the whole test suite, on SQLite and on a real PostgreSQL (only some: make test ONLY=tests/test_orders.py)
-	$(BIN)/python -m pytest $(ONLY) -n $(JOBS) --dist loadfile -r s
+	$(BIN)/python -m pytest $(ONLY) -n $(JOBS) --dist loadfile --no-loadscope-reorder -r s
 
 lint: $(VENV)/dev ## style and types
 	$(BIN)/ruff check .

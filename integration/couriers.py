@@ -36,9 +36,6 @@ from .values import Money
 
 log = structlog.get_logger(__name__)
 
-PER_SECOND = 2.0
-"""Calls to one courier under one account. None of those of Pakistan publishes a limit; nobody complained of this."""
-
 _LEASE = timedelta(seconds=150)
 """For one instruction: a booking may take three calls of twenty seconds and a new token."""
 
@@ -104,7 +101,7 @@ def instruct(house: House, store_id: int, *, seconds: float = 20.0) -> bool:
         _record(house, store_id, job, outcome)
         if time.monotonic() > ends:
             return True
-        time.sleep(1 / PER_SECOND)
+        time.sleep(1 / house.settings.courier_rate)
 
 
 def _next(session: Session) -> Outbox | None:

@@ -111,6 +111,7 @@ CORE: tuple[Setting, ...] = (
     Setting("EVIDENCE_WAIT", "seconds to wait for proof of a send whose outcome is unknown", "180", positive),
     Setting("SEND_LEASE", "seconds after which a send in flight counts as lost with its process", "60", positive),
     Setting("CHAOS", "label=probability pairs of points where the process kills itself (make chaos)", ""),
+    Setting("COURIER_RATE", "calls a second to one courier under one account", "2", positive),
     Setting("LOG_LEVEL", "debug, info, warning or error", "info"),
 )  # fmt: skip
 
@@ -133,6 +134,7 @@ class Settings:
     evidence_wait: int
     send_lease: int
     chaos: str
+    courier_rate: int
     log_level: str
     vendor: Mapping[str, Any] = field(repr=False)
 

@@ -2,7 +2,7 @@
 
 Each shipment has a time at which it is asked about again, near when the door is near and far when nothing can have
 happened. A chore of the courier's connection asks about those that are due, many in one call where the courier takes
-many, never faster than `PER_SECOND`. What is new in the answer goes through the door of webhooks, so a scan that was
+many, never faster than `COURIER_RATE`. What is new in the answer goes through the door of webhooks, so a scan that was
 pushed and polled is one scan.
 """
 
@@ -20,7 +20,6 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import selectinload
 
 from .access import open_account
-from .couriers import PER_SECOND
 from .db import Session
 from .errors import NotUnderstood, TransientError
 from .events import Fact, ShipmentScanned
@@ -106,7 +105,7 @@ def track(house: House, store_id: int, connection_id: int) -> str:
     news, faults = 0, []
     for first in range(0, len(numbers), adapter.most_at_once):
         if first:
-            time.sleep(1 / PER_SECOND)
+            time.sleep(1 / house.settings.courier_rate)
         some = numbers[first : first + adapter.most_at_once]
         try:
             news += _hear(house, store_id, connection_id, adapter, some, adapter.track(account, some))

@@ -156,6 +156,7 @@ class World:
             "PUBLIC_URL": app_url,
             "EVIDENCE_WAIT": "1",
             "SEND_LEASE": "4",
+            "COURIER_RATE": "1000",
         }
         house = build(settings_for(database_url, var, **(fakes | env)))
         mailroom = Mailroom(house)
