@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import settings
 
 import run
 from adapters import declared_settings, load
@@ -33,6 +34,9 @@ LONG = {
     "test_a_new_vendor.py",
 }  # fmt: skip
 _numbers = itertools.count(1)
+
+settings.register_profile("shared machine", deadline=None)  # how long one example takes says nothing there
+settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
