@@ -38,7 +38,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     replies     what a customer's answer does
     dispatch    what may be sent and with whom: the queue, served cities, the merchant's rules
     couriers    telling couriers: book, cancel, advise
-    watch       parcels that a merchant should look at
+    watch       parcels that a merchant should look at, customers who were not told
     privacy     export, erase
     groupcommit one commit shared by concurrent requests
     unknown     UnknownWord: what vendors said that no table knows, counted

@@ -65,6 +65,11 @@ REASONS = frozenset({
 BEFORE_PICKUP = frozenset({"booked", "pickup_scheduled", "pickup_failed"})
 """Said before the courier has the parcel; said later, it is late news of no consequence."""
 
+QUIET_FOR = timedelta(days=3)
+"""A parcel that moves is scanned at least that often."""
+
+_MOVING = frozenset({"picked_up", "in_transit", "at_destination", "return_in_transit", "returning", "ready_for_pickup"})
+
 _ONE_ATTEMPT = timedelta(hours=6)
 """Couriers tell one failed attempt in several scans: the failure, then its reason, then that the depot looked at it."""
 
@@ -93,6 +98,11 @@ class Place:
     doubted: bool = False
     since: datetime | None = None
     attempts: int = 0
+
+
+def quiet(status: str, newest: datetime, now: datetime) -> bool:
+    """Has a parcel that should be moving, last scanned at `newest`, not been heard of for too long?"""
+    return status in _MOVING and now > newest + QUIET_FOR
 
 
 def place(scans: Iterable[tuple[datetime, str]]) -> Place:

@@ -14,7 +14,7 @@ from babel.dates import format_skeleton, format_time
 from .catalogue import EXAMPLES, Wording, fill, wording
 from .events import UNKNOWN
 from .orders import Order, Shipment, ShipmentEvent, address_of
-from .parcels import BEFORE_PICKUP, STATUSES, Place
+from .parcels import BEFORE_PICKUP, STATUSES, Place, quiet
 from .ports import Choice
 from .stores import Policy, Store
 from .values import RIGHT_TO_LEFT, babel_locale, clean
@@ -55,7 +55,7 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
         "number": shipment.tracking_number or words.fallbacks["number"],
         "reason": reason,
         "pay": _pay_line(order, parcel, words),
-        "expected": _expected_line(order, store, words, now) if parcel.status in COMING else "",
+        "expected": _expected_line(shipment, parcel, store, words, now),
         "place": words.places[place_row(order, parcel)].format(courier=courier, reason=reason),
         "seen": _seen_line(shipment.newest, store, words),
     }, language)  # fmt: skip
@@ -80,8 +80,16 @@ def _pay_line(order: Order, parcel: Place, words: Wording) -> str:
     return words.fallbacks[line].format(due=order.due.shown(words.language))
 
 
-def _expected_line(order: Order, store: Store, words: Wording, now: datetime) -> str:
-    return promise_line(order, store, words, now) or words.fallbacks["expected_none"]
+def _expected_line(shipment: Shipment, parcel: Place, store: Store, words: Wording, now: datetime) -> str:
+    """When it comes. Of a parcel that went quiet no date is repeated: whoever waits and worries is told that the shop
+    knows of it, as it does, see watch.py.
+    """
+    newest = shipment.newest
+    if newest is not None and quiet(parcel.status, newest.occurred_at, now):
+        return words.fallbacks["expected_quiet"].format(store=clean(store.name, 60))
+    if parcel.status not in COMING:
+        return ""
+    return promise_line(shipment.order, store, words, now) or words.fallbacks["expected_none"]
 
 
 def promise_line(order: Order, store: Store, words: Wording, now: datetime) -> str:

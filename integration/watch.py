@@ -1,4 +1,4 @@
-"""Watchdogs: parcels that a merchant should look at before their customers complain.
+"""Watchdogs: parcels that a merchant should look at before their customers complain, and customers who were not told.
 
 A concern is derived from a parcel's scans and the clock, never kept: it is there while its evidence is, and gone when
 the parcel moves on or somebody has looked since it arose.
@@ -6,22 +6,21 @@ the parcel moves on or somebody has looked since it arose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import selectinload
 
 from .db import Session
 from .events import UNKNOWN
-from .orders import Shipment, ShipmentEvent
-from .parcels import BEFORE_PICKUP, Place, minute
+from .guards import DEFER_REASONS, SKIP_REASONS
+from .orders import Order, Shipment, ShipmentEvent
+from .outbox import Touchpoint
+from .parcels import BEFORE_PICKUP, QUIET_FOR, Place, minute, quiet
 from .stores import Store
-
-QUIET_FOR = timedelta(days=3)
-"""A parcel that moves is scanned at least that often."""
 
 NOT_FETCHED = timedelta(days=2)
 UNRECOGNISED = timedelta(days=1)
@@ -29,7 +28,6 @@ WORKING_HOURS = range(8, 22)
 TOO_SOON = timedelta(minutes=10)
 """A rider who fails within that of setting out did not go."""
 
-_MOVING = frozenset({"picked_up", "in_transit", "at_destination", "return_in_transit", "returning", "ready_for_pickup"})
 _WATCHED = 2_000
 
 
@@ -120,7 +118,7 @@ def _attempts(parcel: Place, scans: Sequence[ShipmentEvent], zone: ZoneInfo) -> 
 def _silence(parcel: Place, newest: datetime, zone: ZoneInfo, now: datetime) -> Iterator[Concern]:
     if parcel.status in BEFORE_PICKUP and now > newest + NOT_FETCHED:
         yield Concern("not_fetched", "It was booked, and the courier has not fetched it.", newest + NOT_FETCHED)
-    if parcel.status in _MOVING and now > newest + QUIET_FOR:
+    if quiet(parcel.status, newest, now):
         yield Concern("quiet", f"Nobody has scanned it for {(now - newest).days} days.", newest + QUIET_FOR)
     if parcel.status == "out_for_delivery" and parcel.since is not None:
         night = parcel.since.astimezone(zone).replace(hour=WORKING_HOURS.stop, minute=0, second=0, microsecond=0)
@@ -144,3 +142,40 @@ def watched(session: Session, store: Store) -> list[tuple[Shipment, list[Concern
     )
     found = [(row, said) for row in rows if not row.order.gone and (said := concerns(row, store.zone, now))]
     return sorted(found, key=lambda one: max(concern.at for concern in one[1]), reverse=True)
+
+
+# -- silence -------------------------------------------------------------------------------------------------------
+
+_SILENCES = (
+    "no_contact_point", "unreachable", "no_channel", "template_missing", "template_rejected", "template_category",
+    "stale",
+)  # fmt: skip
+"""Reasons for which an order-critical message did not go, though neither the customer nor the merchant wished it so."""
+
+_GOOD_REASONS_TO_WAIT = ("quiet_hours", "frequency_cap")
+_OVERDUE = timedelta(hours=1)
+_RECENT = timedelta(days=3)
+_COUNTED = 1_000
+
+
+def untold(session: Session) -> Mapping[str, Sequence[Order]]:
+    """Orders of the last days whose customer should have been told something and was not, by the reason in words, the
+    newest first: silence is how such a product fails, and nobody complains of a message they never expected. A message
+    that failed on its way is no silence: its own row says so.
+    """
+    now = session.now()
+    withheld = and_(
+        Touchpoint.state == "skipped", Touchpoint.reason.in_(_SILENCES), Touchpoint.settled_at > now - _RECENT
+    )
+    overdue = and_(
+        Touchpoint.state == "queued",
+        Touchpoint.reason.not_in(_GOOD_REASONS_TO_WAIT),
+        Touchpoint.due_at.between(now - _RECENT, now - _OVERDUE),
+    )
+    due = select(Touchpoint.reason, Order).join(Order, Order.id == Touchpoint.order_id)
+    critical = (Touchpoint.critical, Touchpoint.answers.is_(False), or_(withheld, overdue))
+    found: dict[str, dict[int, Order]] = {}
+    for reason, order in session.execute(due.where(*critical).order_by(Touchpoint.id.desc()).limit(_COUNTED)):
+        why = SKIP_REASONS.get(reason) or DEFER_REASONS.get(reason) or "it has waited to be sent for over an hour"
+        found.setdefault(why, {}).setdefault(order.id, order)
+    return {why: list(orders.values()) for why, orders in found.items()}

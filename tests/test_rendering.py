@@ -117,6 +117,28 @@ def test_a_template_says_all_that_it_was_given(key: str, language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_of_a_parcel_that_went_quiet_no_date_is_told_but_that_the_shop_knows(
+    language: str,
+) -> None:
+    """A worried customer is not told again what did not come true."""
+    store, parcel = _store(delivery_days=(2, 9)), _shipment(_order(), "in_transit")
+    said = {}
+    for days in (0, 4):
+        now = NOON + timedelta(days=days)
+        values = order_values(parcel.order, store, language, now)
+        said[days] = reply_text(
+            "where_is", language, values | parcel_values(parcel, store, language, now, "https://shop.example")
+        )
+    quiet, promise = wording(language).fallbacks["expected_quiet"].format(store="Lahore Lawn"), said[0]
+    assert quiet in said[4]
+    assert quiet not in promise
+    for text in said.values():
+        _whole(text)
+    back = parcel_values(_shipment(_order(), "out_for_delivery"), store, language, NOON + timedelta(days=4), "")
+    assert back["expected"] == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_message_without_an_order_needs_only_the_store(language: str) -> None:
     values = order_values(None, _store(), language, NOON)
     assert set(values) == {"store"}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from integration.orders import Shipment, ShipmentEvent
-from integration.watch import KINDS, concerns
+from integration.db import Session
+from integration.house import House
+from integration.orders import Order, Shipment, ShipmentEvent
+from integration.outbox import Touchpoint
+from integration.watch import KINDS, concerns, untold
+
+from . import factories
 
 LAHORE = ZoneInfo("Asia/Karachi")
 NOON = datetime(2026, 5, 4, 7, 0, tzinfo=UTC)
@@ -79,3 +85,43 @@ def test_who_has_looked_is_not_asked_again_until_something_new_arises() -> None:
 def test_a_parcel_of_a_courier_nobody_knows_is_asked_about_after_a_day() -> None:
     assert concerns(_parcel((23, "in_transit"), adapter=""), LAHORE, NOON) == []
     assert [c.kind for c in concerns(_parcel((25, "in_transit"), adapter=""), LAHORE, NOON)] == ["courier"]
+
+
+# -- silence -------------------------------------------------------------------------------------------------------
+
+
+def _touch(session: Session, order: Order, step: str, hours: float, **values: Any) -> None:
+    """A touchpoint that was due some hours ago."""
+    at = session.now() - timedelta(hours=hours)
+    settled = at if values.get("state", "queued") != "queued" else None
+    session.add(
+        Touchpoint(
+            store_id=order.store_id, key=f"{order.name}/{step}", order=order, journey="order_confirmation", step=step,
+            due_at=at, made_at=at, settled_at=settled, **values,
+        )
+    )  # fmt: skip
+
+
+def test_who_should_have_been_told_and_was_not_is_counted_by_the_reason(house: House) -> None:
+    ours = factories.store(house)
+    with house.db.lane(ours) as session:
+        orders = {name: factories.order(session, name=name) for name in "ABCDEFGH"}
+        _touch(session, orders["A"], "asked", 2, state="skipped", reason="template_rejected")
+        _touch(session, orders["A"], "reminded", 1, state="skipped", reason="template_rejected")  # one customer
+        _touch(session, orders["B"], "asked", 5, state="skipped", reason="template_rejected")
+        _touch(session, orders["C"], "asked", 2, state="skipped", reason="journey_off")  # the merchant's own wish
+        _touch(session, orders["D"], "asked", 80, state="skipped", reason="unreachable")  # long ago
+        _touch(session, orders["E"], "asked", 2)  # nobody has sent it
+        _touch(session, orders["F"], "asked", 0.5)  # under way
+        _touch(session, orders["G"], "asked", 9, reason="quiet_hours")  # it is night
+        _touch(session, orders["H"], "reviewed", 2, state="skipped", reason="unreachable", critical=False)
+        _touch(session, orders["H"], "asked", 2, reason="channel_broken")
+    with house.db.read(ours) as session:
+        assert {why: {order.name for order in found} for why, found in untold(session).items()} == {
+            "the WhatsApp connection needs attention": {"H"},
+            "it has waited to be sent for over an hour": {"E"},
+            "WhatsApp rejected, paused or disabled the template": {"A", "B"},
+        }
+    other = factories.store(house)
+    with house.db.read(other) as session:
+        assert untold(session) == {}

@@ -30,7 +30,7 @@ from integration.outbox import Outbox, Touchpoint
 from integration.ports import InstallsByApproval, InstallsByCode, WatchesWebhooks
 from integration.stores import Store, hurry, uninstall
 from integration.values import masked
-from integration.watch import watched
+from integration.watch import untold, watched
 
 from .auth import channel_name, house, link, merchant, page, platforms, signed_in
 
@@ -287,6 +287,11 @@ def _concerns(session: Session, store: Store) -> list[Concern]:
                 "wait",
             )
         )
+    for why, orders in untold(session).items():
+        names = ", ".join(order.name for order in orders[:5]) + (" …" if len(orders) > 5 else "")
+        told = "customer was" if len(orders) == 1 else "customers were"
+        where = link("orders.show", order_id=orders[0].id) if len(orders) == 1 else link("orders.listing")
+        found.append(Concern(f"{len(orders)} {told} not told about their order", f"{names}: {why}.", where))
     failed = session.scalars(
         select(Outbox)
         .where(Outbox.state == "failed", Outbox.settled_at > session.now() - timedelta(days=3))
