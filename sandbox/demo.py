@@ -1,7 +1,7 @@
 """The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number and its
 accounts at the couriers.
 
-    python -m sandbox.demo
+    python -m sandbox.demo [--no-couriers]
 
 Plays it over HTTP as a browser would, once the app is ready, and leaves alone what is connected already. Prints one
 line per step; a step that fails ends it with a sentence and status 1.
@@ -31,6 +31,10 @@ HANDLE = SHOP.removesuffix(".myshopify.com")
 SHOPIFY_ACCOUNT, WOO_ACCOUNT = ACCOUNTS
 
 
+Go = Callable[[str, str, str, Mapping[str, str]], str]
+"""A step on a page of the app as the signed-in merchant: method, path, what it is, fields. Returns what came back."""
+
+
 class Stuck(Exception):
     """A step did not go as it should; the sentence says which and what was seen."""
 
@@ -49,11 +53,18 @@ class Page(HTMLParser):
         super().__init__()
         self.forms: list[Form] = []
         self.frames: list[str] = []
+        self.addresses: dict[str, str] = {}
+        """What is shown to be copied elsewhere, by the section it stands in."""
+        self._section = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        if tag == "form":
+        if tag == "section":
+            self._section = given.get("id", "")
+        elif tag == "input" and "readonly" in given:
+            self.addresses[self._section] = given.get("value", "")
+        elif tag == "form":
             self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
         elif tag in ("input", "button") and self.forms and given.get("name"):
             if tag == "button" or given.get("type") in ("submit", "checkbox", "radio"):
@@ -128,12 +139,12 @@ class Merchant:
         """The page inside the admin is authenticated by a fresh ID token, not by a cookie."""
         url = f"{self._sandbox}/shopify/admin/store/{HANDLE}/id-token"
 
-        def post(path: str, what: str, fields: Mapping[str, str]) -> None:
+        def go(method: str, path: str, what: str, fields: Mapping[str, str]) -> str:
             token = self._asked("GET", url, "an ID token").json()["id_token"]
             headers = {"Authorization": f"Bearer {token}"}
-            self._asked("POST", f"{self._app}{path}", what, headers=headers, data=fields)
+            return self._asked(method, f"{self._app}{path}", what, headers=headers, data=fields).text
 
-        self._connect(post, SHOP, SHOPIFY_ACCOUNT)
+        self._connect(go, SHOP, SHOPIFY_ACCOUNT)
 
     # WooCommerce
 
@@ -160,19 +171,26 @@ class Merchant:
         page = Page(self._asked("GET", f"{self._app}/app/whatsapp", "the WhatsApp page").text)
         csrf = page.field("csrf_token")
 
-        def post(path: str, what: str, fields: Mapping[str, str]) -> None:
+        def go(method: str, path: str, what: str, fields: Mapping[str, str]) -> str:
             proven = {"csrf_token": csrf} if csrf is not None else {}
-            self._asked("POST", f"{self._app}{path}", what, data={**fields, **proven})
+            return self._asked(method, f"{self._app}{path}", what, data={**fields, **proven}).text
 
-        self._connect(post, "WooCommerce", WOO_ACCOUNT)
+        self._connect(go, "WooCommerce", WOO_ACCOUNT)
 
-    def _connect(self, post: Callable[[str, str, Mapping[str, str]], None], whose: str, number: dict[str, str]) -> None:
-        post("/app/whatsapp/connect", f"connecting the number of {whose}", number_fields(number))
+    def _connect(self, go: Go, whose: str, number: dict[str, str]) -> None:
+        go("POST", "/app/whatsapp/connect", f"connecting the number of {whose}", number_fields(number))
         say(f"{whose}: WhatsApp number {number['display']} connected")
         for courier, account in self._couriers.items():
-            post(f"/app/couriers/{courier}/connect", f"connecting {courier} to {whose}", account)
+            go("POST", f"/app/couriers/{courier}/connect", f"connecting {courier} to {whose}", account)
         if self._couriers:
+            self._tell_couriers(Page(go("GET", "/app/couriers/", "the couriers' page", {})).addresses, whose)
             say(f"{whose}: {', '.join(self._couriers)} connected")
+
+    def _tell_couriers(self, addresses: Mapping[str, str], whose: str) -> None:
+        """On the portal of each courier that pushes its scans, where to."""
+        for courier, address in addresses.items():
+            told = {"courier": courier, "push_url": address, "shop": whose}
+            self._asked("POST", f"{self._sandbox}/control/couriers", f"telling {courier} where to push", json=told)
 
     def _asked(self, method: str, url: str, what: str, **given: Any) -> httpx.Response:
         if method == "GET":
@@ -202,7 +220,8 @@ def say(line: str) -> None:
 
 def main() -> int:
     try:
-        Merchant(Settings.from_env(os.environ), COURIERS).play()
+        couriers = {} if "--no-couriers" in sys.argv[1:] else COURIERS
+        Merchant(Settings.from_env(os.environ), couriers).play()
     except Stuck as stuck:
         print(f"demo: {stuck}", file=sys.stderr, flush=True)
         return 1

@@ -769,6 +769,18 @@ def test_a_booking_is_pushed_only_by_trax(sandbox: Running, stand_in: StandIn, c
         assert pushes[0].json["data"][0]["status"] == "SP"
 
 
+@at("leopards", "shiprocket", "trax")
+def test_shops_that_name_themselves_are_each_told_of_every_parcel(stand_in: StandIn, counter: Counter) -> None:
+    for shop in ("one", "two", "two"):
+        told = {"courier": counter.courier, "push_url": f"{stand_in.url}/webhooks/couriers/x/{shop}", "shop": shop}
+        counter.http.post("/control/couriers", json=told)
+    counter.scan(counter.book(), *{"leopards": ("SP", "Shipment Picked"), "shiprocket": ("42", "Picked Up")}.get(
+        counter.courier, ("", "Rider Picked")))  # fmt: skip
+    each = 2 if counter.courier == "trax" else 1  # which pushes the booking too
+    pushes = stand_in.wait_for(lambda one: one.path.startswith("/webhooks/couriers"), 2 * each)
+    assert sorted(push.path[-3:] for push in pushes) == ["one"] * each + ["two"] * each
+
+
 # The scanner's words
 
 

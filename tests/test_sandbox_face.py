@@ -213,6 +213,9 @@ class App:
                 callback_url=f"{self.stand_in.url}/install/woocommerce/callback/secret",
             )
             return Reply(302, headers={"Location": f"{store}/wc-auth/v1/authorize?{query}"})
+        if path.path == "/app/couriers/":
+            address = "https://app.example/webhooks/couriers/leopards/t0k"
+            return Reply(body=f'<section id="leopards"><input readonly value="{address}"></section>'.encode())
         if path.path == "/app/whatsapp/connect":
             self.connected.append(told)
             fields = dict(httpx.QueryParams(told.body.decode()))
@@ -252,12 +255,15 @@ def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: 
     )
     assert b"csrf_token=t0k" in signed_in.body
     assert b"phone_number_id=100000000000022" in signed_in.body
-    couriers = [told for told in stand_in.told if told.path.startswith("/app/couriers/")]
+    couriers = [told for told in stand_in.told if re.fullmatch("/app/couriers/[a-z]+/connect", told.path)]
     assert [told.path.split("/")[3] for told in couriers] == [*ACCOUNTS, *ACCOUNTS]
     assert all(b"sandbox-courier" in told.body for told in couriers)
     assert [(told.header("Authorization") is None, b"csrf_token=t0k" in told.body) for told in couriers] == [
         *[(False, False)] * 5, *[(True, True)] * 5,
     ]  # fmt: skip
+    pushes = {(account["courier"], account["push_url"]) for account in sandbox.world.couriers.accounts.values()}
+    assert pushes == {("leopards", "https://app.example/webhooks/couriers/leopards/t0k")}
+    assert len(sandbox.world.couriers.accounts) == 2  # each shop told it of its own
     keys = [told for told in stand_in.told if "/callback/" in told.path]
     assert keys[0].json["key_permissions"] == "read_write"
     assert sandbox.world.shopify.shops["dastak-demo.myshopify.com"]["installed"] is True

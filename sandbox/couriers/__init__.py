@@ -54,13 +54,19 @@ class Couriers:
     # What the control API does
 
     def connect(self, stated: Record) -> Record:
-        """Where a courier pushes to, and with which key."""
+        """Where a courier pushes to, and with which key. Shops that name themselves (`shop`) are each told of every
+        parcel, for all have the same account here; without a name an address replaces the one before.
+        """
         courier = self.desk(stated.get("courier", "")).name
         if courier not in self.queues:
             raise Refusal(f"{courier} pushes nothing. Those that push: {', '.join(self.queues)}.")
-        account = {"push_url": str(stated.get("push_url", "")), "push_key": str(stated.get("push_key", ""))}
+        account = {
+            "courier": courier,
+            "push_url": str(stated.get("push_url", "")),
+            "push_key": str(stated.get("push_key", "")),
+        }
         with self._world.lock:
-            self.accounts.put(courier, account)
+            self.accounts.put(f"{courier}:{stated.get('shop', '')}", account)
         return {"courier": courier, "push_url": account["push_url"]}
 
     def scan(self, stated: Record) -> Record:
@@ -104,14 +110,14 @@ class Couriers:
     # Pushes
 
     def _tell(self, parcel: Record, scan: Record) -> None:
-        courier = parcel["courier"]
-        account = self.accounts.get(courier)
-        if account is not None and account["push_url"]:
-            key = f"{courier}:{parcel['number']}"
-            self.queues[courier].put({"key": key, "scan": scan, "what": f"scan of {parcel['number']}"})
+        courier, what = parcel["courier"], f"scan of {parcel['number']}"
+        for name, account in self.accounts.items():
+            if account["courier"] == courier and account["push_url"]:
+                key = f"{courier}:{parcel['number']}"
+                self.queues[courier].put({"key": key, "account": name, "scan": scan, "what": what})
 
     def _prepare(self, desk: Desk, payload: Record) -> Outgoing | None:
-        account, parcel = self.accounts.get(desk.name), self.parcels.get(payload["key"])
+        account, parcel = self.accounts.get(payload["account"]), self.parcels.get(payload["key"])
         if account is None or parcel is None:
             return None
         headers = [("Content-Type", "application/json")]
