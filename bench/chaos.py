@@ -446,6 +446,7 @@ def chaos(stage: Stage, engine: str, seed: int, orders: int) -> Ledger:
         SANDBOX_FIRST_RETRY=str(FIRST_RETRY),
         EVIDENCE_WAIT=str(EVIDENCE_WAIT),
         SEND_LEASE=str(SEND_LEASE),
+        COURIER_RATE="50",  # at a courier's own pace two shops would book for five minutes
     ) as system:
         supervisor = system.supervisor
         assert isinstance(supervisor, Hardened)
