@@ -85,10 +85,10 @@ def _expected_line(shipment: Shipment, parcel: Place, store: Store, words: Wordi
     knows of it, as it does, see watch.py.
     """
     newest = shipment.newest
-    if newest is not None and quiet(parcel.status, newest.occurred_at, now):
-        return words.fallbacks["expected_quiet"].format(store=clean(store.name, 60))
     if parcel.status not in COMING:
         return ""
+    if newest is not None and quiet(parcel.status, newest.occurred_at, now):
+        return words.fallbacks["expected_quiet"].format(store=clean(store.name, 60))
     return promise_line(shipment.order, store, words, now) or words.fallbacks["expected_none"]
 
 
