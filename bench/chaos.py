@@ -517,6 +517,9 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     for step in ("16h", "4h", "6m", "6m"):
         _advance(world, step)
         _settle(world, house)
+    with repeating(crowd.look, lambda: 1.0):  # between two calls to a courier nothing waits, and yet something comes
+        _wait(lambda: _heard(world, crowd, arrived), STORM / 2)
+    _settle(world, house)
     ledger.trouble = dict(sorted(trouble.made.items()))
     _write(ledger, world, house, standard, crowd, parcels)
 
