@@ -82,12 +82,12 @@ def _pay_line(order: Order, parcel: Place, words: Wording) -> str:
 
 def _expected_line(shipment: Shipment, parcel: Place, store: Store, words: Wording, now: datetime) -> str:
     """When it comes. Of a parcel that went quiet no date is repeated: whoever waits and worries is told that the shop
-    knows of it, as it does, see watch.py.
+    knows of it, which is so of parcels that are followed, see watch.py.
     """
     newest = shipment.newest
     if parcel.status not in COMING:
         return ""
-    if newest is not None and quiet(parcel.status, newest.occurred_at, now):
+    if shipment.poll_at is not None and newest is not None and quiet(parcel.status, newest.occurred_at, now):
         return words.fallbacks["expected_quiet"].format(store=clean(store.name, 60))
     return promise_line(shipment.order, store, words, now) or words.fallbacks["expected_none"]
 

@@ -122,6 +122,7 @@ def test_of_a_parcel_that_went_quiet_no_date_is_told_but_that_the_shop_knows(
 ) -> None:
     """A worried customer is not told again what did not come true."""
     store, parcel = _store(delivery_days=(2, 9)), _shipment(_order(), "in_transit")
+    parcel.poll_at = NOON
     said = {}
     for days in (0, 4):
         now = NOON + timedelta(days=days)
@@ -134,6 +135,9 @@ def test_of_a_parcel_that_went_quiet_no_date_is_told_but_that_the_shop_knows(
     assert quiet not in promise
     for text in said.values():
         _whole(text)
+    parcel.poll_at = None  # without a number nobody follows it, so nobody was told
+    values = parcel_values(parcel, store, language, NOON + timedelta(days=4), "")
+    assert quiet not in values["expected"]
     for elsewhere in ("ready_for_pickup", "returning", "delivered"):
         values = parcel_values(_shipment(_order(), elsewhere), store, language, NOON + timedelta(days=4), "")
         assert values["expected"] == ""
