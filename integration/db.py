@@ -233,6 +233,7 @@ class Session(orm.Session):
 
     def rollback(self) -> None:
         self._ledger.clear()
+        self.info.clear()  # what was remembered of this transaction never happened
         super().rollback()
 
     def commit(self) -> None:

@@ -12,7 +12,15 @@ from integration.events import MessageStatusChanged
 from integration.house import House
 from integration.inbox import Message, conversation_with
 from integration.orders import Order
-from integration.outbox import Outbox, Post, Touchpoint, apply_message_status, put_message, settle_overdue
+from integration.outbox import (
+    Outbox,
+    Post,
+    Touchpoint,
+    apply_message_status,
+    put_courier,
+    put_message,
+    settle_overdue,
+)  # fmt: skip
 
 from . import factories
 
@@ -132,3 +140,15 @@ def test_a_late_word_about_a_failed_attempt_does_not_stop_the_next(house: House,
         [message] = session.scalars(select(Message).where(Message.outbox_id == row.id))
         assert (row.state, row.sentence, message.vendor_id) == ("sent", "", "wamid.2")
         assert message.delivered_at is not None
+
+
+def test_what_was_put_in_by_a_transaction_that_failed_can_be_put_in_again(house: House, store_id: int) -> None:
+    with house.db.lane(store_id) as session:
+        order = factories.order(session)
+    with house.db.lane(store_id) as session:
+        assert put_courier(session, order, "cancel/x/1", {"do": "cancel"})
+        assert not put_courier(session, order, "cancel/x/1", {"do": "cancel"})
+        session.rollback()
+        assert put_courier(session, order, "cancel/x/1", {"do": "cancel"})
+    with house.db.read(store_id) as session:
+        assert len(session.scalars(select(Outbox)).all()) == 1
