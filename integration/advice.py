@@ -17,7 +17,7 @@ from .answers import answer
 from .db import Session
 from .inbox import Message
 from .orders import Order, Shipment, dispute
-from .outbox import Desk, put_instruction
+from .outbox import DOUBLE_TAP, Desk, instructions, put_instruction, stated
 from .ports import Advice
 
 VERBS = frozenset({"again", "address", "return", "issue"})
@@ -69,7 +69,7 @@ def _again(session: Session, desk: Desk, message: Message, shipment: Shipment, d
         _answer(session, desk, message, shipment, "which_day")
         return
     asked = Advice(action="reattempt", note="Customer asks on WhatsApp for another day", on=day)
-    if put_instruction(session, shipment, message.id, asked):
+    if _instruct(session, message, shipment, asked):
         _answer(session, desk, message, shipment, "day_told", day=day.isoformat())
 
 
@@ -83,12 +83,13 @@ def _address(session: Session, desk: Desk, message: Message, shipment: Shipment,
     awaited = conversation.awaits or {}
     written = str(awaited.get("written", "")) if awaited.get("address_of") == shipment.id else ""
     if not written:
-        _answer(session, desk, message, shipment, "address_expired")
+        if not _lately(session, shipment).get("address"):
+            _answer(session, desk, message, shipment, "address_expired")
         return
     conversation.awaits = None
     asked = Advice(action="reattempt", note="Customer asks on WhatsApp for another address", address=written)
-    put_instruction(session, shipment, message.id, asked)
-    _answer(session, desk, message, shipment, "address_told", new_address=written)
+    if _instruct(session, message, shipment, asked):
+        _answer(session, desk, message, shipment, "address_told", new_address=written)
 
 
 def _return(session: Session, desk: Desk, message: Message, shipment: Shipment, detail: str) -> None:
@@ -96,8 +97,25 @@ def _return(session: Session, desk: Desk, message: Message, shipment: Shipment, 
         _answer(session, desk, message, shipment, "return_sure")
         return
     asked = Advice(action="return", note="Customer asks on WhatsApp: please return it to the shipper")
-    if put_instruction(session, shipment, message.id, asked):
+    if _instruct(session, message, shipment, asked):
         _answer(session, desk, message, shipment, "return_told")
+
+
+def _instruct(session: Session, message: Message, shipment: Shipment, asked: Advice) -> bool:
+    """Have the courier told. False for a second tap that soon: the first was taken, and answered."""
+    if _lately(session, shipment) == stated(asked):
+        return False
+    put_instruction(session, shipment, message.id, asked)
+    return True
+
+
+def _lately(session: Session, shipment: Shipment) -> dict[str, str]:
+    """What was asked for a parcel a moment ago, if anything was."""
+    asked = instructions(session, shipment)
+    if not asked or asked[-1].created_at <= session.now() - DOUBLE_TAP:
+        return {}
+    said: dict[str, str] = (asked[-1].change or {}).get("advice", {})
+    return said
 
 
 _ANSWERS = {"again": _again, "address": _address, "return": _return}
@@ -122,7 +140,7 @@ def nobody_came(session: Session, desk: Desk, message: Message) -> None:
     dispute(session, tried, message.text, message.at)
     if tried.status == "attempted":
         asked = Advice(action="reattempt", note="Customer says on WhatsApp that nobody came. Please deliver again")
-        if put_instruction(session, tried, message.id, asked):
+        if _instruct(session, message, tried, asked):
             _answer(session, desk, message, tried, "nobody_came")
 
 

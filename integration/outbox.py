@@ -199,22 +199,29 @@ def put_write_back(session: Session, order: Order, key: str, change: StoreChange
     session.bells.add("write")
 
 
-def put_instruction(session: Session, shipment: Shipment, said: object, advice: Advice) -> bool:
+def put_instruction(session: Session, shipment: Shipment, said: object, advice: Advice) -> None:
     """What a courier shall do with a parcel. `said` names what asked for it, a message or a merchant's tap; what was
-    asked for before, and not told yet, gives way. False when the very same was asked for a moment ago.
+    asked for before, and not told yet, gives way.
     """
-    session.flush()  # what was asked for before may be of this very transaction
-    said_so = {**asdict(advice), "on": advice.on.isoformat() if advice.on else ""}
-    change = {"do": "advise", "adapter": shipment.adapter, "shipment_id": shipment.id, "advice": said_so}
-    asked = select(Outbox).where(Outbox.order_id == shipment.order_id, Outbox.kind == "courier").order_by(Outbox.id)
-    before = [row for row in session.scalars(asked) if (row.change or {}).get("shipment_id") == shipment.id]
-    if before and before[-1].change == change and before[-1].created_at > session.now() - DOUBLE_TAP:
-        return False
-    for row in before:
-        if row.state == "queued" and (row.change or {}).get("do") == "advise":
+    for row in instructions(session, shipment):
+        if row.state == "queued":
             row.state, row.settled_at = "cancelled", session.now()
             row.sentence = "something else was asked for since"
-    return put_courier(session, shipment.order, f"advice/{shipment.token}/{said}", change)
+    change = {"do": "advise", "adapter": shipment.adapter, "shipment_id": shipment.id, "advice": stated(advice)}
+    put_courier(session, shipment.order, f"advice/{shipment.token}/{said}", change)
+
+
+def stated(advice: Advice) -> dict[str, str]:
+    """Advice as an instruction keeps it."""
+    return {**asdict(advice), "on": advice.on.isoformat() if advice.on else ""}
+
+
+def instructions(session: Session, shipment: Shipment) -> list[Outbox]:
+    """What was asked for a parcel, the oldest first."""
+    session.flush()  # it may be of this very transaction
+    asked = select(Outbox).where(Outbox.order_id == shipment.order_id, Outbox.kind == "courier").order_by(Outbox.id)
+    about = {"do": "advise", "shipment_id": shipment.id}
+    return [row for row in session.scalars(asked) if about.items() <= (row.change or {}).items()]
 
 
 def put_courier(session: Session, order: Order, key: str, change: dict[str, Any]) -> bool:

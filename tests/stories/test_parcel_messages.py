@@ -193,6 +193,11 @@ def test_a_new_address_is_written_read_back_and_only_then_counts(world: World) -
     assert "House 8, Street 12" in placed.phone.last.text
     placed.phone.tap("Yes, deliver there")
     assert "to House 8, Street 12, Gulberg III, Lahore." in placed.phone.last.text
+    heard = len(placed.phone.heard)
+    placed.phone.tap(
+        "Yes, deliver there", next(m for m in placed.phone.heard[::-1] if "Yes, deliver there" in m.buttons)
+    )
+    assert len(placed.phone.heard) == heard  # the same tap twice is one
     world.settle()
     assert "House 8, Street 12" in called(world, placed)
     placed.phone.write("thank you so much")
