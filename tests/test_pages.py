@@ -259,10 +259,12 @@ def test_what_a_parcel_usually_weighs_is_the_shops_to_say(sending: World, desk: 
     _sign_in(page, sending)
     page.goto(f"{sending.app_url}/app/dispatch/")
     usual = page.get_by_label("What a parcel usually weighs, kg")
-    for typed, kept in (("heavy", "0.5"), ("101", "0.5"), ("0.8", "0.8"), ("0.5", "0.5")):
+    for typed, kept in (("heavy", "0.5"), ("101", "0.5"), ("0.8", "0.8"), ("1e1", "10"), ("0.5", "0.5")):
         usual.fill(typed)
         usual.locator("xpath=ancestor::form").get_by_role("button", name="Save").click()
-        expect(page.get_by_text("Give the weight in kilograms, like 0.5")).to_have_count(int(typed != kept))
+        refused = typed in ("heavy", "101")
+        expect(page.get_by_text("Give the weight in kilograms, like 0.5")).to_have_count(int(refused))
+        expect(page.get_by_label("Up to, kg")).to_be_hidden()  # the rule's form is not what was wrong
         expect(page.get_by_label(f"Weight of {placed.name} in kilograms", exact=True)).to_have_value(kept)
 
 

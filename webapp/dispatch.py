@@ -186,10 +186,10 @@ def add_rule() -> Any:
     with house().db.lane(merchant().store_id) as session:
         if rule.courier not in {courier.name for courier in _couriers(session)}:
             session.rollback()
-            return _show(422, fault="Choose one of your couriers for the rule.")
+            return _show(422, fault="Choose one of your couriers for the rule.", adding=True)
         if any(text and dispatch.number(text) is None for text in numbers):
             session.rollback()
-            return _show(422, fault="Weight and value of a rule are plain numbers, like 0.5 or 5000.")
+            return _show(422, fault="Weight and value of a rule are plain numbers, like 0.5 or 5000.", adding=True)
         store = session.get_one(Store, merchant().store_id)
         store.decide(replace(store.policy, routes=(*store.policy.routes, rule.stored())[:50]))
     return redirect(link("dispatch.show") + "#rules", 303)
@@ -205,7 +205,7 @@ def change_weight() -> Any:
         return _show(422, fault=str(fault))
     with house().db.lane(merchant().store_id) as session:
         store = session.get_one(Store, merchant().store_id)
-        store.decide(replace(store.policy, parcel_weight=str(weight)))
+        store.decide(replace(store.policy, parcel_weight=format(weight, "f")))
     return redirect(link("dispatch.show") + "#rules", 303)
 
 
@@ -278,7 +278,7 @@ def _lines(
     return lines
 
 
-def _show(status: int = 200, *, faults: dict[int, str] | None = None, fault: str = "") -> Any:
+def _show(status: int = 200, *, faults: dict[int, str] | None = None, fault: str = "", adding: bool = False) -> Any:
     with house().db.read(merchant().store_id) as session:
         store = session.get_one(Store, merchant().store_id)
         couriers = _couriers(session)
@@ -324,6 +324,7 @@ def _show(status: int = 200, *, faults: dict[int, str] | None = None, fault: str
             labels={courier.name: courier.label for courier in couriers},
             cities=sorted({city.name for courier in couriers for city in courier.atlas.cities.values()}),
             fault=fault,
+            adding=adding,
             begun=request.args.get("begun", ""),
             none=bool(request.args.get("none")),
         )
