@@ -25,6 +25,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     access      opening a merchant's account with credentials that work now
     customers   Customer, ContactPoint, Consent
     parcels     what a courier's scans say of where a parcel is
+    money       what all that was said of an order's money comes to
     orders      Order, LineItem, Payment, Shipment, ShipmentEvent, Transition: apply_* -> transitions
     inbox       Conversation, Message: what was said, and the service window
     catalogue   Template, and the wording in six languages

@@ -93,14 +93,31 @@ class OrderRemoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentChanged:
-    """What a payment gateway said about one attempt. `order_ref` is what the gateway calls our order."""
+    """What a payment gateway said about money that was asked for.
+
+    `order_ref` is what the gateway calls what we asked for: the reference of our intent (`1001-1`). `checkout_ref` is
+    the gateway's own id of its checkout or link, `attempt_ref` its id of the one payment; either may be empty, and of
+    a gateway that names payments only in some of its messages `attempt_ref` is always what all of them hold. `status`
+    is a word of money.SAID or `UNKNOWN`. `amount` is what the status speaks of: what was paid, or all that was paid
+    back so far; None where the gateway states none, and then only our intent says how much it was. `merchant` is whom
+    it says it was paid to, in the gateway's own terms; empty where it says nothing of that.
+    """
 
     order_ref: str
     attempt_ref: str
     status: str
     raw_status: str = ""
     amount: Money | None = None
+    checkout_ref: str = ""
+    merchant: str = ""
     occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentHinted:
+    """Somebody says, without proof, that something became of a payment: a reason to ask the gateway, and no more."""
+
+    order_ref: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +271,7 @@ Fact = (
     OrderChanged
     | OrderRemoved
     | PaymentChanged
+    | PaymentHinted
     | ShipmentScanned
     | MessageReceived
     | MessageEchoed

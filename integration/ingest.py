@@ -66,7 +66,7 @@ from .inbox import apply_echo, apply_message, apply_person_changed, meet
 from .journeys import Enrollment, Settled, leave_all, react
 from .orders import Book, Change, apply_order, apply_payment, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
-from .ports import Account, Answers, AppWide, Pings, WebhookRequest, offers
+from .ports import Account, Answers, AppWide, Pings, Redacts, WebhookRequest, offers
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
 from .unknown import count_unknown
@@ -171,8 +171,9 @@ class Mailroom:
         if offers(adapter, Pings) and adapter.is_ping(request):
             return Receipt(200, "pong")
         adapter.verify(request, door.account)
-        self._store([self._row(room, name, adapter, request, door, request.body)])
-        return Receipt(*adapter.taken) if offers(adapter, Answers) else Receipt(200)
+        body = adapter.redacted(request.body) if offers(adapter, Redacts) else request.body
+        self._store([self._row(room, name, adapter, request, door, body)])
+        return Receipt(*adapter.taken(door.account)) if offers(adapter, Answers) else Receipt(200)
 
     def _receive_app_wide(self, room: str, name: str, adapter: Any, request: WebhookRequest) -> Receipt:
         adapter.verify(request, None)

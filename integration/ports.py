@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -114,8 +114,22 @@ class Pings(Protocol):
 class Answers(Protocol):
     """Takes only an answer of its own for a yes, where other vendors are content with an empty 200."""
 
-    taken: tuple[int, str]
-    """Status and body of the answer to a request that is stored."""
+    def taken(self, account: Account) -> tuple[int, str]:
+        """Status and body of the answer to a request that is stored."""
+
+
+@runtime_checkable
+class Gets(Protocol):
+    """Tells us by GET: what it says is in the address. Its requests have the query string, as it came, for a body."""
+
+    tells_by_get: bool
+
+
+@runtime_checkable
+class Redacts(Protocol):
+    """Repeats a secret in what it tells us. It is taken out before a request is kept, after it was verified."""
+
+    def redacted(self, body: bytes) -> bytes: ...
 
 
 @runtime_checkable
@@ -477,6 +491,94 @@ class Proves(Protocol):
     """A courier that shows proof of delivery."""
 
     def proof(self, account: Account, booked: Booked) -> Proof | None: ...
+
+
+# -- payments ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAsked:
+    """What a customer is asked to pay, in no gateway's words.
+
+    `reference` is ours, unique in the store and never used twice: letters, digits and one hyphen, 20 at most.
+    `return_url` is where the customer's browser comes back to, whatever became of it; it proves nothing.
+    """
+
+    reference: str
+    amount: Money
+    order_name: str
+    store_name: str
+    name: str = ""
+    phone: str = ""
+    """In E.164."""
+    email: str = ""
+    return_url: str
+    notify_url: str = ""
+    """Where this connection's webhooks go, for gateways that are told so with each checkout."""
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """Where a customer pays: a page to open, or with `fields` a form that the customer's browser posts to `url`."""
+
+    url: str
+    gateway_id: str = ""
+    """The gateway's own id of it, where it has one."""
+    fields: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+
+class PaymentAdapter(Adapter, Protocol):
+    """A payment gateway."""
+
+    known_as: tuple[str, ...]
+    """How stores call it as a payment method, beside its name and label: compared whole, in small letters."""
+    currencies: tuple[str, ...]
+    """ISO codes it takes; empty where it takes any."""
+    shortest: timedelta
+    """A checkout may not expire sooner."""
+    longest: timedelta
+    """Nor live longer."""
+    merchant_field: str
+    """The credential that names the merchant in what it tells us, to compare; empty where it names nobody."""
+    webhook_help: str
+    """Where the merchant enters the address of our webhook, and the secret if it has one; empty where nowhere."""
+
+    def checkout(self, account: Account, asked: PaymentAsked) -> Checkout:
+        """Open one. Raises TransientError when nothing has happened, OutcomeUnknown when something may have,
+        ConfigurationError when the account is refused, PermanentError with a sentence when the gateway will not.
+        """
+
+    def inquire(self, account: Account, reference: str, gateway_id: str) -> WebhookRequest | None:
+        """What it says of one checkout now, as a request that `parse` reads: one path for push and pull. None when it
+        knows none of that name. Raises TransientError and ConfigurationError.
+        """
+
+
+@runtime_checkable
+class FindsCheckouts(Protocol):
+    """A gateway that can be asked for a checkout by our reference, so that one whose answer was lost is not made
+    twice.
+    """
+
+    def find_checkout(self, account: Account, reference: str) -> Checkout | None: ...
+
+
+@runtime_checkable
+class Withdraws(Protocol):
+    """A gateway whose checkouts can be closed before somebody pays."""
+
+    def withdraw(self, account: Account, reference: str, gateway_id: str) -> None:
+        """One that is closed or paid already is left as it is. Raises as `PaymentAdapter.checkout` does."""
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """A gateway whose checkout comes back to us half way."""
+
+    def go_on(self, account: Account, query: Mapping[str, str], return_url: str) -> Checkout | None:
+        """The next step for a browser that came back with this query (or form); None when there is none left."""
 
 
 # -- channels ------------------------------------------------------------------------------------------------------

@@ -14,13 +14,15 @@ from urllib.parse import parse_qsl
 
 from integration.errors import InvalidSignature
 from integration.ingest import Mailroom, Receipt
-from integration.ports import Challenges, Registry, WebhookRequest
+from integration.ports import Challenges, Gets, Registry, WebhookRequest, offers
 
 _PATH = re.compile(r"/webhooks/([a-z]{1,16})/([a-z0-9_]{1,32})(?:/([A-Za-z0-9_-]{1,128}))?/?")
 _REASONS = {200: "200 OK", 202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 404: "404 Not Found",
             405: "405 Method Not Allowed", 413: "413 Content Too Large", 503: "503 Service Unavailable"}  # fmt: skip
 
 StartResponse = Callable[..., Any]
+
+_LONGEST_QUERY = 8192
 
 
 class Webhooks:
@@ -48,6 +50,9 @@ class Webhooks:
         room, adapter, token = path.groups()
         method = environ["REQUEST_METHOD"]
         if method == "GET":
+            if token and offers(self._registry.find(room, adapter), Gets):
+                told = environ.get("QUERY_STRING", "").encode("latin-1", "replace")[:_LONGEST_QUERY]
+                return self._mailroom.receive(room, adapter, WebhookRequest(_Headers(environ), told), token)
             return self._challenge(room, adapter, environ)
         if method != "POST":
             return Receipt(405, "Webhooks are posted.")
