@@ -27,6 +27,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     parcels     what a courier's scans say of where a parcel is
     money       what all that was said of an order's money comes to
     orders      Order, LineItem, Payment, Shipment, ShipmentEvent, Transition: apply_* -> transitions
+    intents     PaymentIntent: what a customer was asked to pay, by which means, until when
     inbox       Conversation, Message: what was said, and the service window
     catalogue   Template, and the wording in six languages
     guards      the one question: may this message go now?
@@ -34,6 +35,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     following   what whoever follows a parcel sees, and nothing of the person it goes to
     outbox      Touchpoint, Outbox: put, deliver, write, settle
     journeys    the engine and one file per journey: react, advance
+    payments    what gateways say of money, and what follows from it
     answers     one answer to one message of a customer
     advice      what a customer says of a parcel: again, elsewhere, back, something is wrong
     replies     what a customer's answer does
@@ -46,5 +48,6 @@ Read in this order; a module imports only from those above it (tests/test_house.
     ingest      WebhookDelivery: receive, process, replay, sweep
     story       an order's whole story, for pages and `flask why`
     tracking    asking couriers where parcels are, each in its time
+    collecting  opening checkouts, asking gateways what became of them, closing them
     upkeep      chores on a schedule: reconciliation, webhook repair, template sync
 """

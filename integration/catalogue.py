@@ -34,6 +34,12 @@ TEMPLATES: dict[str, tuple[int, str]] = {
     "ready_for_pickup": (1, "utility"),
     "delivered": (1, "utility"),
     "parcel_returning": (1, "utility"),
+    "payment_transfer": (1, "utility"),
+    "payment_transfer_reminder": (1, "utility"),
+    "payment_link": (1, "utility"),
+    "payment_link_reminder": (1, "utility"),
+    "payment_received": (1, "utility"),
+    "prepaid_offer": (1, "utility"),
     "connection_test": (1, "utility"),
 }
 """The starter templates: key to (version of the wording, class we ask for)."""
@@ -42,6 +48,8 @@ EXAMPLES = {
     "name": "Ayesha", "order": "#1001", "store": "Lahore Lawn", "items": "2 x Khussa, 1 x Kurta",
     "total": "Rs 9,448", "due": "Rs 9,448", "address": "12 Mall Road, Lahore", "eta": "Expected between 3 and 5 May.",
     "courier": "TCS", "number": "779412345678", "link": "https://shop.example/t/5hJ2kQ", "reason": "nobody was there",
+    "amount": "Rs 9,448", "paid": "Rs 9,448", "means": "bank transfer", "reference": "1001-1",
+    "account": "Meezan Bank, 0123456789, Lahore Lawn",
     "pay": "Please keep Rs 9,448 ready for the rider.", "expected": "Expected between 3 and 5 May.",
 }  # fmt: skip
 
@@ -90,6 +98,8 @@ class Wording:
     phrases: dict[str, list[str]]
     page: dict[str, str]
     """The page on which a customer follows a parcel."""
+    pay: dict[str, str]
+    """The page on which a customer pays."""
 
     def body(self, key: str) -> str:
         text: str = self.templates[key]["body"]

@@ -30,6 +30,7 @@ from .inbox import conversation_with
 from .journeys import Settled, react
 from .orders import Book, Order, Shipment, address_of, apply_booking, apply_scan, whole
 from .outbox import Desk, Outbox, put_courier, settle_overdue
+from .payments import alert
 from .ports import Account, Advice, Advises, Booked, Books, FindsBookings, Parcel, Piece, offers
 from .stores import Connection, Store
 from .values import Money
@@ -172,7 +173,6 @@ def reference_of(row: Outbox) -> str:
 def _parcel(session: Session, row: Outbox, change: dict[str, Any]) -> Parcel:
     order = row.order
     assert order is not None
-    due = order.payment == "cod_due"
     return Parcel(
         reference=reference_of(row),
         name=order.customer_name,
@@ -180,7 +180,7 @@ def _parcel(session: Session, row: Outbox, change: dict[str, Any]) -> Parcel:
         address=address_of(order),
         city=change["city"],
         city_code=change.get("city_code", ""),
-        collect=order.due if due else Money(Decimal(0), order.currency),
+        collect=_to_collect(order),
         value=order.money,
         weight=Decimal(change["weight"]),
         items=tuple(
@@ -189,6 +189,11 @@ def _parcel(session: Session, row: Outbox, change: dict[str, Any]) -> Parcel:
         ),
         at=session.now(),
     )
+
+
+def _to_collect(order: Order) -> Money:
+    """What the rider is to collect."""
+    return order.due if order.payment == "cod_due" else Money(Decimal(0), order.currency)
 
 
 def _advice(stored: dict[str, Any]) -> Advice:
@@ -266,7 +271,7 @@ def _record(house: House, store_id: int, job: _Job, outcome: Booked | str | Dast
                 _booked(house, session, row, job, outcome)
             case str():
                 row.settle("sent", now, by="answer", sentence=outcome)
-                _told(session, row, job)
+                _told(house, session, row, job)
             case OutcomeUnknown() | TransientError():
                 if row.attempts >= _ATTEMPTS:
                     _refused(session, row, job, f"gave up after {row.attempts} attempts: {outcome}", "")
@@ -286,10 +291,13 @@ def _booked(house: House, session: Session, row: Outbox, job: _Job, booked: Book
     label = house.registry.get("couriers", job.adapter).label
     row.settle("sent", session.now(), by="answer", sentence=f"{label} took it as {booked.tracking_number}")
     changes = apply_booking(Book(session, store), row.order, row.id, booked, job.adapter, label)
-    react(session, Desk(session, store), Settled(session, store), changes)
+    if job.parcel is not None and changes and job.parcel.collect.amount > _to_collect(row.order).amount:
+        why = f"{label} was told to collect {job.parcel.collect.shown('en')}, and it was paid meanwhile: tell them"
+        alert(session, row.order, why, session.now())
+    react(session, Desk(session, store, house.registry), Settled(session, store), changes)
 
 
-def _told(session: Session, row: Outbox, job: _Job) -> None:
+def _told(house: House, session: Session, row: Outbox, job: _Job) -> None:
     """What the courier took is said of the parcel as its own scans are."""
     assert job.booked is not None
     said = {"cancel": "cancelled", "reattempt": "reattempt_asked"}
@@ -302,7 +310,8 @@ def _told(session: Session, row: Outbox, job: _Job) -> None:
             raw_text=job.advice.in_words() if job.advice is not None else row.sentence,
             occurred_at=session.now(),
         )
-        react(session, Desk(session, store), Settled(session, store), apply_scan(Book(session, store), scan))
+        desk = Desk(session, store, house.registry)
+        react(session, desk, Settled(session, store), apply_scan(Book(session, store), scan))
 
 
 def _later(house: House, row: Outbox, fault: DastakError) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import ForeignKey, Index, String, and_, delete, select
 from sqlalchemy.orm import Mapped, mapped_column, selectinload
 
 from .db import Base, Id, Session, Tenant
+from .money import SETTLED
 from .orders import Order, Shipment
 from .ports import City
 from .stores import Connection, Policy
@@ -29,7 +30,7 @@ READY = and_(
     Order.removed_at.is_(None),
     Order.held == "",
     Order.confirmation.in_(("confirmed", "not_needed")),
-    Order.payment.in_(("cod_due", "paid", "partially_refunded")),
+    Order.payment.in_(SETTLED),
 )
 """Orders that may be sent: wanted, and paid or to be paid at the door."""
 
@@ -49,6 +50,8 @@ def why_not(order: Order) -> str:
         return "The customer did not answer. Call before you send it."
     if order.confirmation == "awaiting":
         return "The customer has not answered yet."
+    if order.held == "not_paid":
+        return "It was not paid in time. Ask the customer before you send it."
     if order.held:
         return f"It is on hold: {order.held.replace('_', ' ')}."
     return {

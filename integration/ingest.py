@@ -51,6 +51,7 @@ from .events import (
     OrderChanged,
     OrderRemoved,
     PaymentChanged,
+    PaymentHinted,
     PersonChanged,
     PreferenceStated,
     PrivacyRequested,
@@ -64,8 +65,9 @@ from .groupcommit import GroupCommit
 from .house import House
 from .inbox import apply_echo, apply_message, apply_person_changed, meet
 from .journeys import Enrollment, Settled, leave_all, react
-from .orders import Book, Change, apply_order, apply_payment, apply_removed, apply_scan
+from .orders import Book, Change, apply_order, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
+from .payments import apply_payment, find_intent, hint
 from .ports import Account, Answers, AppWide, Pings, Redacts, WebhookRequest, offers
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
@@ -434,7 +436,7 @@ class Work:
     @property
     def desk(self) -> Desk:
         if self._desk is None:
-            self._desk = Desk(self.session, self.store)
+            self._desk = Desk(self.session, self.store, self.house.registry)
         return self._desk
 
     @property
@@ -468,7 +470,23 @@ def _order_removed(work: Work, fact: OrderRemoved, letter: _Letter, subjects: se
 
 
 def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects: set[str]) -> None:
-    work.react(apply_payment(work.book, fact, letter.adapter_name, delivery_id=letter.id))
+    connection = work.session.get(Connection, letter.connection_id) if letter.connection_id is not None else None
+    changes = apply_payment(
+        work.book,
+        fact,
+        letter.adapter_name,
+        merchant=str(connection.state.get("merchant", "")) if connection is not None else "",
+        label=letter.adapter.label,
+        delivery_id=letter.id,
+    )
+    if (intent := find_intent(work.session, letter.adapter_name, fact.order_ref, fact.checkout_ref)) is not None:
+        subjects.add(f"order:{intent.order.external_id}")
+    work.react(changes)
+
+
+def _payment_hinted(work: Work, fact: PaymentHinted, letter: _Letter, subjects: set[str]) -> None:
+    if not hint(work.session, fact, letter.adapter_name):
+        raise NotUnderstood("a hint about a payment that nobody here asked for")
 
 
 def _shipment_scanned(work: Work, fact: ShipmentScanned, letter: _Letter, subjects: set[str]) -> None:
@@ -587,6 +605,7 @@ APPLY: Mapping[type, Callable[[Work, Any, _Letter, set[str]], None]] = {
     OrderChanged: _order_changed,
     OrderRemoved: _order_removed,
     PaymentChanged: _payment_changed,
+    PaymentHinted: _payment_hinted,
     ShipmentScanned: _shipment_scanned,
     MessageReceived: _message_received,
     MessageEchoed: _message_echoed,

@@ -32,14 +32,15 @@ from .customers import (
     record_consent,
 )
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
-from .errors import NotUnderstood
-from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, PaymentChanged, Person, ShipmentScanned
+from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, Person, ShipmentScanned
+from .money import AWAITED, STORE, Word, standing
 from .parcels import NOT_SCANNED, STATUSES, Place, minute, place, same_scan, tracking_number
 from .ports import Booked
 from .stores import Policy, Store
 from .values import Address, Money, language_of, phone, phone_variants
 
 if TYPE_CHECKING:
+    from .intents import PaymentIntent
     from .journeys import Enrollment
 
 # -- what an order may do ------------------------------------------------------------------------------------------
@@ -58,9 +59,9 @@ by the shop, after which the question is not asked again (`not_needed`)."""
 PAYMENT: dict[str, frozenset[str]] = {
     UNKNOWN: frozenset({"cod_due", "pending", "claimed", "paid", "failed", "refunded", "partially_refunded"}),
     "cod_due": frozenset({"pending", "paid", "refunded", "partially_refunded"}),
-    "pending": frozenset({"cod_due", "claimed", "paid", "failed", "refunded"}),
-    "claimed": frozenset({"pending", "paid", "failed"}),
-    "failed": frozenset({"cod_due", "pending", "claimed", "paid"}),
+    "pending": frozenset({"cod_due", "claimed", "paid", "failed", "refunded", "partially_refunded"}),
+    "claimed": frozenset({"cod_due", "pending", "paid", "failed", "refunded", "partially_refunded"}),
+    "failed": frozenset({"cod_due", "pending", "claimed", "paid", "refunded", "partially_refunded"}),
     "paid": frozenset({"refunded", "partially_refunded"}),
     "partially_refunded": frozenset({"refunded"}),
     "refunded": frozenset(),
@@ -130,13 +131,15 @@ class Order(Tenant, Base):
     currency: Mapped[str] = mapped_column(String(3))
     total: Mapped[Decimal] = mapped_column(Amount)
     outstanding: Mapped[Decimal | None] = mapped_column(Amount, default=None)
+    received: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0))
+    """What was proven to us of its money, less what was paid back; of money that only the store knows of, nothing."""
     gateway: Mapped[str] = mapped_column(String(200), default="")
     is_cod: Mapped[bool] = mapped_column(default=False)
     confirmation: Mapped[str] = mapped_column(String(16), default="not_needed")
     payment: Mapped[str] = mapped_column(String(24), default=UNKNOWN)
     fulfilment: Mapped[str] = mapped_column(String(24), default="unfulfilled")
     held: Mapped[str] = mapped_column(String(40), default="")
-    """Why nobody should pack it: no_answer. Empty when nothing holds it."""
+    """Why nobody should pack it: no_answer or not_paid. Empty when nothing holds it."""
     cancelled_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     removed_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     erased_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
@@ -155,6 +158,7 @@ class Order(Tenant, Base):
     contact: Mapped[ContactPoint | None] = relationship(lazy="joined", cascade="none")
     items: Mapped[list[LineItem]] = relationship(viewonly=True, order_by="LineItem.id")
     payments: Mapped[list[Payment]] = relationship(viewonly=True, order_by="Payment.id")
+    intents: Mapped[list[PaymentIntent]] = relationship(viewonly=True, order_by="PaymentIntent.id")
     shipments: Mapped[list[Shipment]] = relationship(viewonly=True, order_by="Shipment.id")
     enrollments: Mapped[list[Enrollment]] = relationship(viewonly=True, order_by="Enrollment.id")
 
@@ -173,9 +177,12 @@ class Order(Tenant, Base):
 
     @property
     def due(self) -> Money:
-        """What is to be paid at the door: all of it, unless the store says that a part was paid in advance."""
+        """What is still to be paid: all of it, unless a part was paid in advance, by what the store says or by what was
+        proven to us; they may speak of the same part.
+        """
         part = self.outstanding
-        return Money(part, self.currency) if part is not None and 0 < part < self.total else self.money
+        rest = part if part is not None and 0 < part < self.total else self.total
+        return Money(max(min(rest, self.total - self.received), Decimal(0)), self.currency)
 
     @property
     def revision(self) -> str:
@@ -202,7 +209,7 @@ class LineItem(Tenant, Base):
 
 
 class Payment(Tenant, Base):
-    """One thing that was said about money for an order. Append-only."""
+    """One thing that was said about money for an order. Append-only; what all of it comes to is money.py's."""
 
     __tablename__ = "payments"
 
@@ -217,6 +224,9 @@ class Payment(Tenant, Base):
     at: Mapped[datetime] = mapped_column(Instant)
     seen_at: Mapped[datetime] = mapped_column(Instant)
     delivery_id: Mapped[int | None] = mapped_column(Id, default=None)
+    intent_id: Mapped[int | None] = mapped_column(Id, default=None)
+    sentence: Mapped[str] = mapped_column(String(200), default="")
+    """Why it changes nothing, where it does not fit what was asked for. Empty where it counts."""
 
 
 class Shipment(Tenant, Base):
@@ -505,6 +515,7 @@ def whole() -> tuple[Any, ...]:
     """What of an order is loaded with it wherever something may happen to it: journeys look at all of this."""
     return (
         selectinload(Order.items),
+        selectinload(Order.intents),
         selectinload(Order.shipments),
         selectinload(Order.enrollments),
         joinedload(Order.contact).selectinload(ContactPoint.consents),
@@ -563,7 +574,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
             is_cod=is_cod(fact.gateways, policy),
             **said,
         )
-        for records in ("items", "payments", "shipments", "enrollments"):
+        for records in ("items", "payments", "intents", "shipments", "enrollments"):
             set_committed_value(order, records, [])
         set_committed_value(order, "contact", None)
         set_committed_value(order, "customer", None)
@@ -579,14 +590,14 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         _describe_contact(book, order, fact)
     if is_new:
         book.add(order)
-    moves = _Moves(session, order, "store", fact.occurred_at, delivery_id)
+    moves = Moves(session, order, "store", fact.occurred_at, delivery_id)
 
     payment = _payment(order, fact)
-    if is_new and payment in ("cod_due", "pending"):
+    if is_new and payment == "cod_due":
         order.payment = payment  # where an order begins is no event
     elif payment is not None:
         _note_payment(session, order, fact, payment, delivery_id)
-        moves.to("payment", payment, note=fact.raw_payment)
+        moves.to("payment", payment_of(order, payment), note=fact.raw_payment)
     for parcel in fact.parcels:
         _note_parcel(book, order, parcel, moves)
     fulfilment = _fulfilment(order, fact, policy)
@@ -605,9 +616,15 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("confirmation", "not_needed", note="the store took the order out of the trash, its question had ended")
     elif _needs_asking(order):
         moves.to("confirmation", "awaiting")
-    if order.held == "no_answer" and order.confirmation != "expired":
-        moves.to("held", "")
+    let_go(order, moves)
     return moves.made
+
+
+def let_go(order: Order, moves: Moves) -> None:
+    """An order is no longer held for what is not so any more."""
+    over = {"no_answer": order.confirmation != "expired", "not_paid": order.payment not in AWAITED}
+    if over.get(order.held):
+        moves.to("held", "")
 
 
 def is_news(book: Book, fact: OrderChanged) -> bool:
@@ -639,35 +656,6 @@ def apply_removed(book: Book, fact: OrderRemoved, *, delivery_id: int | None = N
     return []
 
 
-def apply_payment(book: Book, fact: PaymentChanged, source: str, *, delivery_id: int | None = None) -> list[Change]:
-    """A gateway spoke about money. Matched to an order or not understood; a wrong amount or currency moves nothing."""
-    order = find_order(book.session, fact.order_ref)
-    if order is None:
-        raise NotUnderstood("a payment for an order that this store does not have")
-    seen = any(p.reference == fact.attempt_ref and p.status == fact.status for p in order.payments)
-    if seen:
-        return []
-    _append_payment(
-        book.session,
-        order,
-        source=source,
-        status=fact.status,
-        raw_status=fact.raw_status[:64],
-        reference=fact.attempt_ref[:128],
-        amount=fact.amount.amount if fact.amount else None,
-        currency=fact.amount.currency if fact.amount else "",
-        at=fact.occurred_at,
-        delivery_id=delivery_id,
-    )
-    if fact.status not in PAYMENT or fact.status == UNKNOWN:
-        return []
-    if fact.status == "paid" and fact.amount != order.money:
-        return []
-    moves = _Moves(book.session, order, "gateway", fact.occurred_at, delivery_id)
-    moves.to("payment", fact.status, note=fact.raw_status)
-    return moves.made
-
-
 def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery_id: int | None = None) -> list[Change]:
     """A courier scanned a parcel. The order's fulfilment follows from all scans of all its parcels. The scan of a
     parcel that no order has yet is kept until one does. `courier` is the adapter that said so: whose parcel it is needs
@@ -684,7 +672,7 @@ def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery
     made: list[Change] = []
     for shipment in parcels:
         order = shipment.order
-        moves = _Moves(session, order, "courier", fact.occurred_at, delivery_id)
+        moves = Moves(session, order, "courier", fact.occurred_at, delivery_id)
         if courier and not shipment.adapter:
             shipment.adapter = courier
         with moves.of(shipment):
@@ -693,8 +681,7 @@ def apply_scan(book: Book, fact: ShipmentScanned, courier: str = "", *, delivery
             moves.to("fulfilment", fulfilment, note=fact.raw_text or fact.raw_code)
         if _sent_unasked(order):
             moves.to("confirmation", "not_needed", note=SENT_UNASKED)
-        if order.held == "no_answer" and order.confirmation != "expired":
-            moves.to("held", "")
+        let_go(order, moves)
         made += moves.made
     return made
 
@@ -707,7 +694,7 @@ def apply_booking(book: Book, order: Order, booking_id: int, booked: Booked, cou
     external_id = f"{OURS}{booking_id}"
     if any(shipment.external_id == external_id for shipment in order.shipments):
         return []
-    moves = _Moves(session, order, "courier", now, None)
+    moves = Moves(session, order, "courier", now, None)
     shipment = add_shipment(
         session,
         order,
@@ -749,7 +736,7 @@ def explain(book: Book, adapter: str, word: str, status: str, reason: str = "") 
     made: list[Change] = []
     unknown = select(ShipmentEvent.shipment_id).where(ShipmentEvent.status == UNKNOWN)
     for shipment in session.scalars(_shipments().where(Shipment.adapter == adapter, Shipment.id.in_(unknown))):
-        moves = _Moves(session, shipment.order, "courier", session.now(), None)
+        moves = Moves(session, shipment.order, "courier", session.now(), None)
         with moves.of(shipment):
             for event in shipment.events:
                 if event.status == UNKNOWN and courier_word(event.raw_code or event.raw_text) == wanted:
@@ -789,7 +776,7 @@ def _sent_unasked(order: Order) -> bool:
     return order.confirmation in ("awaiting", "expired") and order.dispatched
 
 
-class _Moves:
+class Moves:
     """The transitions one fact made."""
 
     def __init__(self, session: Session, order: Order, cause: str, at: datetime, delivery_id: int | None) -> None:
@@ -925,15 +912,15 @@ def _payment(order: Order, fact: OrderChanged) -> str | None:
 
 
 def _note_payment(session: Session, order: Order, fact: OrderChanged, status: str, delivery_id: int | None) -> None:
-    last = order.payments[-1] if order.payments else None
+    last = next((said for said in reversed(order.payments) if said.source == STORE), None)
     if last is None and status in ("cod_due", "pending"):
         return  # nothing has happened to any money yet
-    if last is not None and (last.source, last.status, last.amount) == ("store", status, fact.total.amount):
+    if last is not None and (last.status, last.amount) == (status, fact.total.amount):
         return
-    _append_payment(
+    append_payment(
         session,
         order,
-        source="store",
+        source=STORE,
         status=status,
         raw_status=fact.raw_payment[:64],
         amount=fact.total.amount,
@@ -943,13 +930,28 @@ def _note_payment(session: Session, order: Order, fact: OrderChanged, status: st
     )
 
 
-def _append_payment(session: Session, order: Order, **values: Any) -> None:
+def append_payment(session: Session, order: Order, **values: Any) -> Payment:
     payment = Payment(store_id=session.store_id, seen_at=session.now(), **values)
     session.append(payment, order_id=order)
     order.payments.append(payment)
+    return payment
 
 
-def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: _Moves) -> None:
+def words_of(order: Order) -> list[Word]:
+    """What was said of an order's money and counts."""
+    return [Word(p.source, p.status, p.reference, p.amount, p.at) for p in order.payments if not p.sentence]
+
+
+def payment_of(order: Order, in_store: str) -> str:
+    """How an order's money stands when its store says `in_store`: with money that was proven to us the store may be
+    behind, and of what customers claim it knows nothing.
+    """
+    if in_store not in ("pending", "cod_due", "failed") or all(p.source == STORE for p in order.payments):
+        return in_store
+    return standing(words_of(order), order.total, is_cod=order.is_cod).status
+
+
+def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: Moves) -> None:
     session, number = book.session, tracking_number(parcel.tracking_number)
     external_id = parcel.external_id[:64]
     shipment = next((s for s in order.shipments if s.external_id == external_id), None)

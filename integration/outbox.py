@@ -30,11 +30,22 @@ from .errors import ConfigurationError, OutcomeUnknown, PermanentError, Permissi
 from .events import MessageStatusChanged, OrderChanged
 from .guards import Case, Verdict, may_send
 from .house import House
+from .intents import CHECKOUT, TRANSFER, Means, accounts_of, called
 from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
 from .orders import Order, Shipment
-from .ports import Accepted, Account, Advice, Failure, Outgoing, ParcelTold, StoreChange
-from .rendering import body, choices, days_to_choose, given_values, order_values, parcel_values, reply_text
+from .ports import Accepted, Account, Advice, Failure, Outgoing, ParcelTold, PaymentTold, Registry, StoreChange
+from .rendering import (
+    body,
+    choices,
+    days_to_choose,
+    given_values,
+    order_values,
+    parcel_values,
+    payment_values,
+    reply_text,
+)
 from .stores import Connection, Store
+from .transactions import wallets
 
 log = structlog.get_logger(__name__)
 
@@ -182,7 +193,7 @@ def put_message(session: Session, touch: Touchpoint, *, due_at: datetime | None 
     session.bells.add("deliver")
 
 
-def put_write_back(session: Session, order: Order, key: str, change: StoreChange | ParcelTold) -> None:
+def put_write_back(session: Session, order: Order, key: str, change: StoreChange | ParcelTold | PaymentTold) -> None:
     """Something the store should know about an order. The key makes it once."""
     full_key = f"write/{order.external_id}/{key}"
     if not _is_new(session, full_key):
@@ -268,9 +279,11 @@ def cancel_touchpoint(session: Session, touch: Touchpoint, reason: str, sentence
 class Desk:
     """What deciding about a batch of touchpoints needs, looked up once per transaction."""
 
-    def __init__(self, session: Session, store: Store) -> None:
+    def __init__(self, session: Session, store: Store, registry: Registry) -> None:
         self.session = session
         self.store = store
+        self._registry = registry
+        self._gateways: list[tuple[Any, Connection]] | None = None
         self.channel = live_connection(session, "channels")
         held = select(Template).where(Template.connection_id == (self.channel.id if self.channel is not None else 0))
         self.templates: Shelf = shelve(session.scalars(held))
@@ -284,6 +297,28 @@ class Desk:
             living = select(Connection).where(Connection.room == "couriers", Connection.removed_at.is_(None))
             self._couriers = {c.adapter: c.connected_at for c in self.session.scalars(living)}
         return self._couriers.get(adapter)
+
+    def means(self, order: Order, wanted: str = "") -> Means | None:
+        """How an order's customer can pay it: by what they chose in the store, or by the means that the merchant wants
+        (a gateway's name, or a wallet's). A gateway goes before a transfer by hand: it proves itself.
+        """
+        if self._gateways is None:
+            living = select(Connection).where(Connection.room == "payments", Connection.removed_at.is_(None))
+            known = [(self._registry.find("payments", c.adapter), c) for c in self.session.scalars(living)]
+            self._gateways = [(adapter, connection) for adapter, connection in known if adapter is not None]
+        for adapter, connection in self._gateways:
+            names = (adapter.name, adapter.label, *adapter.known_as)
+            takes = not adapter.currencies or order.currency in adapter.currencies
+            if takes and (wanted == adapter.name if wanted else called(names, order.gateway)):
+                return Means(CHECKOUT, adapter.name, adapter.label, connection.id)
+        for account in accounts_of(self.store.policy):
+            wallet = wallets().get(account.wallet)
+            if wallet is None:
+                continue
+            names = (account.wallet, wallet.label, *wallet.known_as, *account.names)
+            if wanted == account.wallet if wanted else called(names, order.gateway):
+                return Means(TRANSFER, account.wallet, wallet.label)
+        return None
 
     def gather(self, contact_ids: Iterable[int | None]) -> None:
         wanted = {i for i in contact_ids if i is not None} - self._conversations.keys()
@@ -425,7 +460,7 @@ def _claim_messages(house: House, store_id: int, pump: _Pump) -> bool:
         rows = _due(session, "message")
         if not rows:
             return False
-        desk = Desk(session, session.get_one(Store, store_id))
+        desk = Desk(session, session.get_one(Store, store_id), house.registry)
         desk.gather(row.contact_point_id for row in rows)
         machine = house.clock.machine()
         adapter = house.registry.get("channels", desk.channel.adapter) if desk.channel is not None else None
@@ -482,7 +517,7 @@ def _due(session: Session, kind: str) -> Sequence[Outbox]:
         .limit(_BATCH)
         .options(
             selectinload(Outbox.touchpoint).selectinload(Touchpoint.shipment),
-            selectinload(Outbox.order).selectinload(Order.items),
+            selectinload(Outbox.order).options(selectinload(Order.items), selectinload(Order.intents)),
             selectinload(Outbox.contact).selectinload(ContactPoint.consents),
         )
     ).all()
@@ -538,6 +573,8 @@ def _render(
     values = order_values(touch.order, desk.store, language, now)
     if touch.shipment is not None:
         values |= parcel_values(touch.shipment, desk.store, language, now, public_url)
+    elif touch.order is not None and touch.order.intents:
+        values |= payment_values(touch.order, desk.store, language, public_url)
     values |= given_values(touch.given, language)
     key = touch.reply or touch.template
     text_ = reply_text(touch.reply, language, values) if touch.reply else body(touch.template, language, values)
@@ -945,8 +982,11 @@ _WRITES = 16
 """Write-backs claimed at once."""
 
 
-def _writer(adapter: Any, account: Account, change: StoreChange | ParcelTold) -> Callable[[], str]:
-    tell = adapter.tell_parcel if isinstance(change, ParcelTold) else adapter.write_back
+_TELLS = {ParcelTold: "tell_parcel", PaymentTold: "tell_payment", StoreChange: "write_back"}
+
+
+def _writer(adapter: Any, account: Account, change: StoreChange | ParcelTold | PaymentTold) -> Callable[[], str]:
+    tell = getattr(adapter, _TELLS[type(change)])
 
     def call() -> str:
         sentence: str = tell(account, change)
@@ -956,10 +996,12 @@ def _writer(adapter: Any, account: Account, change: StoreChange | ParcelTold) ->
     return call
 
 
-def _thawed(change: dict[str, Any] | None, public_url: str) -> StoreChange | ParcelTold:
+def _thawed(change: dict[str, Any] | None, public_url: str) -> StoreChange | ParcelTold | PaymentTold:
     """A write-back as it was put in. Addresses of ours are kept without where we live, which may change."""
     assert change is not None
     at = datetime.fromisoformat(change["at"])
     if "number" in change:
         return ParcelTold(**{**change, "at": at, "url": public_url + change["url"]})
+    if "whole" in change:
+        return PaymentTold(**{**change, "at": at})
     return StoreChange(**{**change, "at": at, "tags": tuple(change["tags"])})

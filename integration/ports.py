@@ -206,6 +206,25 @@ class ParcelTold:
     """`completed_means`: what the merchant's "completed" says, in_transit or delivered."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentTold:
+    """What Dastak wants a store to know about money that was proven here. Executed at least once, so adapters make it
+    idempotent: `reference` names the payment.
+    """
+
+    order_id: str
+    reference: str
+    means: str
+    """How it was paid, as people call it."""
+    amount: str
+    """A decimal, in `currency`."""
+    currency: str
+    whole: bool
+    """The order is paid with it. If not, a part is: the store is to note it, and to keep the order unpaid."""
+    note: str
+    at: datetime
+
+
 class StoreAdapter(Adapter, Protocol):
     """A shop platform."""
 
@@ -222,6 +241,11 @@ class StoreAdapter(Adapter, Protocol):
 
     def write_back(self, account: Account, change: StoreChange) -> str:
         """Tell the store; answers a sentence for the timeline. Looks before it writes what cannot be repeated."""
+
+    def tell_payment(self, account: Account, told: PaymentTold) -> str:
+        """Mark the order as paid, or note the part of it that was; answers a sentence for the timeline. An order that
+        is paid already is left as it is.
+        """
 
     def tell_parcel(self, account: Account, told: ParcelTold) -> str:
         """Tell the store that a parcel is under way, and where it is; answers a sentence for the timeline. A store

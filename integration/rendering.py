@@ -13,11 +13,12 @@ from babel.dates import format_skeleton, format_time
 
 from .catalogue import EXAMPLES, Wording, fill, wording
 from .events import UNKNOWN
+from .intents import account_of, current
 from .orders import Order, Shipment, ShipmentEvent, address_of
 from .parcels import BEFORE_PICKUP, STATUSES, Place, quiet
 from .ports import Choice
 from .stores import Policy, Store
-from .values import RIGHT_TO_LEFT, babel_locale, clean
+from .values import RIGHT_TO_LEFT, Money, babel_locale, clean
 
 REASONS = ("changed_mind", "found_cheaper", "wrong_item", "other")
 """Why a customer cancels: the four rows of the list, in their order."""
@@ -60,6 +61,24 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
         "seen": _seen_line(shipment.newest, store, words),
     }, language)  # fmt: skip
     return values | {"link": f"{public_url}/t/{shipment.token}"}  # bare: an isolate after it would be read as its end
+
+
+def payment_values(order: Order, store: Store, language: str, public_url: str) -> dict[str, str]:
+    """What there is to say of the money that was asked for, beside what `order_values` says of its order."""
+    words, intent = wording(language), current(order)
+    got = order.received if order.received > 0 else order.total
+    values = {
+        "amount": (intent.money if intent is not None else order.due).shown(language),
+        "paid": Money(got, order.currency).shown(language),
+        "means": (intent.label if intent is not None else "") or words.fallbacks["means"],
+        "account": words.fallbacks["account"],
+        "reference": intent.reference if intent is not None else clean(order.name, 40),
+    }
+    if intent is not None and (account := account_of(intent, store)) is not None:
+        values["account"] = clean(account.one_line(), 120)
+    return isolated(values, language) | {
+        "link": f"{public_url}/pay/{intent.token}" if intent is not None else public_url
+    }
 
 
 def given_values(given: Mapping[str, str], language: str) -> dict[str, str]:

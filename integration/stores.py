@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
@@ -54,6 +54,14 @@ class Policy:
     """Which courier carries which orders, first fit: see dispatch.Rule."""
     parcel_weight: str = "0.5"
     """Kilograms, of a parcel of which nobody says otherwise."""
+    transfers: tuple[Mapping[str, Any], ...] = ()
+    """The accounts that customers send money to by hand: see intents.TransferAccount."""
+    payment_hours: int = 24
+    """How long an order waits for its money before it is put on hold."""
+    prepaid_with: str = ""
+    """The means (a gateway or a wallet) by which cash orders are offered to be paid in advance; empty offers nothing."""
+    statement_columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What the columns of the merchant's statements mean, by the statement's kind: see statements.py."""
     confirmed_status: str = ""
     """Status a confirmed order is moved to in stores that have statuses; empty leaves it where it is."""
     brand_colour: str = ""
@@ -63,7 +71,7 @@ class Policy:
     def of(cls, stored: Mapping[str, Any] | None) -> Policy:
         known = {spec.name for spec in fields(cls)}
         values = {name: value for name, value in (stored or {}).items() if name in known}
-        for name in ("cod_gateways", "delivery_days", "routes"):
+        for name in ("cod_gateways", "delivery_days", "routes", "transfers"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return cls(**values)

@@ -118,7 +118,7 @@ def test_a_question_planned_and_taken_back_in_one_batch_is_taken_back(house: Hou
         tell_store_reason(session, factories.order(session), "other", session.now())
     with house.db.lane(ours) as session:
         store = session.get_one(Store, ours)
-        book, desk, settled = Book(session, store), Desk(session, store), Settled(session, store)
+        book, desk, settled = Book(session, store), Desk(session, store, house.registry), Settled(session, store)
         react(session, desk, settled, apply_order(book, factories.order_fact(session.now())))
         if written:
             session.flush()

@@ -140,7 +140,7 @@ def test_message(name: str) -> Any:
         )
         touch.contact = contact
         session.add(touch)
-        send_now(session, Desk(session, store), touch)
+        send_now(session, Desk(session, store, house().registry), touch)
         session.flush()
         test_id = touch.id
     house().ring("deliver", merchant().store_id)

@@ -89,7 +89,7 @@ def word(shipment_id: int) -> AnyResponse:
         if status not in MEANINGS or scan is None or not shipment.adapter:
             abort(422, "Choose one of the meanings.")
         changes = explain(Book(session, store), shipment.adapter, scan.raw_code or scan.raw_text, status)
-        react(session, Desk(session, store), Settled(session, store), changes)
+        react(session, Desk(session, store, house().registry), Settled(session, store), changes)
         bells = set(session.bells)
     house().ring_all(bells, merchant().store_id)
     return redirect(link("look.show"), 303)

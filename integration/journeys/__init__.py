@@ -23,6 +23,8 @@ from ..customers import ContactPoint
 from ..db import Base, Id, Instant, Json, Session, Tenant
 from ..guards import SKIP_REASONS
 from ..house import House
+from ..intents import Means, close_intents, open_intent
+from ..money import AWAITED, SETTLED
 from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move, ours
 from ..outbox import Desk, Touchpoint, cancel_touchpoint, put_message, put_write_back
 from ..parcels import minute
@@ -36,6 +38,9 @@ from .delivery_attempted import DELIVERY_ATTEMPTED
 from .dispatched import DISPATCHED
 from .order_confirmation import ORDER_CONFIRMATION
 from .out_for_delivery import OUT_FOR_DELIVERY
+from .payment_received import PAYMENT_RECEIVED
+from .payment_request import PAYMENT_REQUEST
+from .prepaid_offer import PREPAID_OFFER
 from .ready_for_pickup import READY_FOR_PICKUP
 from .returning import RETURNING
 
@@ -43,7 +48,10 @@ JOURNEYS: dict[str, Journey] = {
     journey.name: journey
     for journey in (
         COD_CONFIRMATION,
+        PAYMENT_REQUEST,
+        PAYMENT_RECEIVED,
         ORDER_CONFIRMATION,
+        PREPAID_OFFER,
         CANCELLATION,
         DISPATCHED,
         OUT_FOR_DELIVERY,
@@ -134,8 +142,11 @@ class Settled:
         """The steps with the merchant's delays. The expiry follows the store's policy."""
         change = self._changes.get(journey.name)
         delays = dict(change.delays) if change is not None else {}
-        if "expire" in {step.name for step in journey.steps}:
-            delays.setdefault("expire", self._store.policy.confirmation_hours)
+        policy = self._store.policy
+        for step in journey.steps:  # what puts an order on hold follows the merchant's policy
+            if step.action != "message":
+                waits = policy.confirmation_hours if step.action == "expire" else policy.payment_hours
+                delays.setdefault(step.name, waits)
         return tuple(
             replace(step, after=timedelta(hours=delays[step.name])) if step.name in delays else step
             for step in journey.steps
@@ -150,6 +161,7 @@ def react(session: Session, desk: Desk, settled: Settled, changes: Iterable[Chan
     for change in changes:
         order = change.order
         _leave(session, order)
+        _close_intents(session, order)
         for journey in JOURNEYS.values():
             if journey.begins(change, order):
                 _enrol(session, desk, settled, journey, order, change)
@@ -168,6 +180,9 @@ def _enrol(session: Session, desk: Desk, settled: Settled, journey: Journey, ord
     occasion = _occasion(journey, change, desk.store)
     if any(e.journey == journey.name and e.occasion == occasion for e in order.enrollments):
         return
+    means = _means(desk, journey, order) if journey.asks_for else None
+    if journey.asks_for and means is None:
+        return  # the store takes this money itself
     enrollment = Enrollment(
         store_id=session.store_id,
         journey=journey.name,
@@ -187,11 +202,32 @@ def _enrol(session: Session, desk: Desk, settled: Settled, journey: Journey, ord
             axis, became = journey.when_off
             move(session, order, axis, became, cause="clock", at=change.at, note=why)
         return
+    if means is not None:
+        open_intent(session, order, means, order.due.amount, ASKED_FOR)
     plan = [_stated(step, change.at) for step in settled.steps(journey) if step.applies(change)]
     for step in [step for step in plan if due_at(step) <= change.at]:
         plan.remove(step)
         send_now(session, desk, _contact(session, journey, enrollment, order, step))
     enrollment.expect(plan, session.now())
+
+
+ASKED_FOR = timedelta(days=7)
+"""How long money that was asked for may still be paid on our page."""
+
+
+def _means(desk: Desk, journey: Journey, order: Order) -> Means | None:
+    """The means by which the money can be paid that a journey asks for."""
+    if journey.asks_for == "advance":
+        chosen = desk.store.policy.prepaid_with
+        return desk.means(order, chosen) if chosen else None
+    return desk.means(order)
+
+
+def _close_intents(session: Session, order: Order) -> None:
+    """What was paid otherwise, sent or called off is asked for no more. Money that still comes counts all the same."""
+    if order.gone or order.dispatched or order.payment in SETTLED - {"cod_due"}:
+        why = "the order is cancelled" if order.gone else "the order was sent" if order.dispatched else "it is paid"
+        close_intents(session, order, why)
 
 
 def _occasion(journey: Journey, change: Change, store: Store) -> str:
@@ -302,6 +338,7 @@ def advance(house: House, store_id: int, *, seconds: float = 2.0, batch: int = 1
                 .options(
                     selectinload(Enrollment.order).options(
                         selectinload(Order.items),
+                        selectinload(Order.intents),
                         selectinload(Order.enrollments),
                         joinedload(Order.contact).selectinload(ContactPoint.consents),
                     )
@@ -310,7 +347,7 @@ def advance(house: House, store_id: int, *, seconds: float = 2.0, batch: int = 1
             if not due:
                 return False
             store = session.get_one(Store, store_id)
-            desk, settled = Desk(session, store), Settled(session, store)
+            desk, settled = Desk(session, store, house.registry), Settled(session, store)
             desk.gather(enrollment.order.contact_point_id for enrollment in due)
             for enrollment in due:
                 _come_due(session, desk, settled, enrollment)
@@ -331,8 +368,8 @@ def _come_due(session: Session, desk: Desk, settled: Settled, enrollment: Enroll
     plan = [dict(step) for step in enrollment.plan]
     while plan and enrollment.state == "active" and due_at(plan[0]) <= now:
         step = plan.pop(0)
-        if step["action"] == "expire":
-            later = _expire(session, desk, settled, enrollment)
+        if step["action"] != "message":
+            later = _ENDINGS[step["action"]](session, desk, settled, enrollment)
             if later is not None:
                 plan.append(step | {"due_at": later.isoformat()})
                 break
@@ -363,6 +400,23 @@ def _expire(session: Session, desk: Desk, settled: Settled, enrollment: Enrollme
     react(session, desk, settled, [t for t in (expired, held) if t is not None])
     return None
 
+
+def _hold(session: Session, desk: Desk, settled: Settled, enrollment: Enrollment) -> datetime | None:
+    """The money did not come: the order is put on hold for the merchant. While somebody still has to look at what the
+    customer says of it, that is waited for.
+    """
+    order, now = enrollment.order, session.now()
+    if order.payment == "claimed":
+        return now + timedelta(hours=1)
+    if order.payment not in AWAITED or order.gone:
+        return None
+    enrollment.end("done", "it was not paid in time", now)
+    move(session, order, "held", "not_paid", cause="clock", at=now, note="it was not paid in time")
+    return None
+
+
+_ENDINGS = {"expire": _expire, "hold": _hold}
+"""What a step does that is no message. Each returns when to look again, or None when it is over."""
 
 NEVER_ASKED = "the question never reached the customer"
 

@@ -52,6 +52,10 @@ class Journey:
     once_per: str = "order"
     """How often it may begin: once per order, per parcel, or per day of a parcel (the shop's day)."""
     critical: bool = True
+    asks_for: str = ""
+    """What money it asks for: `order`, what an order waits for, or `advance`, what is due at the door. It begins only
+    where there are means to pay that.
+    """
     when_off: tuple[str, str] | None = None
     """(axis, value) an order takes when this journey would have begun but is switched off."""
 

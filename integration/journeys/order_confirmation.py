@@ -11,8 +11,8 @@ def _begins(change: Change, order: Order) -> bool:
     """A prepaid order was paid, or a cash order was confirmed."""
     if order.gone or order.dispatched:
         return False
-    if change.axis == "payment":
-        return change.became == "paid" and not order.is_cod
+    if change.axis == "payment":  # of money that was asked for here, payment_received speaks
+        return change.became == "paid" and not order.is_cod and not order.intents
     return change.axis == "confirmation" and change.became == "confirmed"
 
 

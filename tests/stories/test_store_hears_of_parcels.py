@@ -74,7 +74,7 @@ def _book(world: World, placed: Placed, number: str) -> None:
         order = find_order(session, placed.order_id)
         assert order is not None
         moved = apply_booking(Book(session, store), order, int(number), Booked(tracking_number=number), "tcs", "TCS")
-        react(session, Desk(session, store), Settled(session, store), moved)
+        react(session, Desk(session, store, world.house.registry), Settled(session, store), moved)
     world.settle()
 
 

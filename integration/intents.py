@@ -1,0 +1,197 @@
+"""Asking for money: what a customer was asked to pay, by which means and until when, so that every word of a gateway or
+a customer can be matched to what was asked for.
+
+An intent is one attempt to get one amount for one order. Its reference is what the money is called at the gateway or in
+the transfer's note; a new attempt has a new one. What becomes of the money is derived elsewhere, see money.py and
+payments.py; an intent only knows whether it is still open.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
+
+from .db import Amount, Base, Id, Instant, Session, Tenant
+from .orders import Order
+from .stores import Policy, Store
+from .values import Money
+
+CHECKOUT, TRANSFER = "checkout", "transfer"
+"""Means: a gateway's page, or a transfer by hand to an account of the merchant's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How an order can be paid. `name` is the gateway's adapter, or the wallet (transactions.py) of the account."""
+
+    kind: str
+    name: str
+    label: str
+    connection_id: int | None = None
+
+
+class PaymentIntent(Tenant, Base):
+    """One attempt to be paid one amount for one order."""
+
+    __tablename__ = "payment_intents"
+    __table_args__ = (
+        UniqueConstraint("store_id", "reference", name="one_intent_per_reference"),
+        Index("intents_by_token", "token", unique=True),
+        Index("intents_by_gateway_id", "store_id", "name", "gateway_id"),
+        Index("intents_due", "store_id", "poll_at",
+              sqlite_where=text("poll_at IS NOT NULL"), postgresql_where=text("poll_at IS NOT NULL")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("orders.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(12))
+    """checkout or transfer."""
+    name: Mapped[str] = mapped_column(String(32))
+    """The gateway's adapter, or the wallet that the money is sent to."""
+    label: Mapped[str] = mapped_column(String(60), default="")
+    """How people call the gateway or wallet."""
+    connection_id: Mapped[int | None] = mapped_column(Id, default=None)
+    reference: Mapped[str] = mapped_column(String(24))
+    token: Mapped[str] = mapped_column(String(32), default=lambda: secrets.token_urlsafe(16))
+    """Names it to whoever pays it: in the address of its page. Unguessable."""
+    amount: Mapped[Decimal] = mapped_column(Amount)
+    currency: Mapped[str] = mapped_column(String(3))
+    state: Mapped[str] = mapped_column(String(12), default="open")
+    """open, paid, failed, expired or closed (by us: the order was sent, cancelled or paid otherwise)."""
+    sentence: Mapped[str] = mapped_column(String(200), default="")
+    gateway_id: Mapped[str] = mapped_column(String(128), default="")
+    """The gateway's own id of its checkout."""
+    url: Mapped[str] = mapped_column(String(1000), default="")
+    """Where the checkout is, of gateways whose checkout is a page to open."""
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    opened_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When its checkout was first asked of the gateway, whether or not an answer came."""
+    expires_at: Mapped[datetime] = mapped_column(Instant)
+    poll_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When to ask the gateway about it again."""
+    polls: Mapped[int] = mapped_column(default=0)
+    withdraw: Mapped[bool] = mapped_column(default=False)
+    """Its checkout is still to be closed at the gateway."""
+
+    order: Mapped[Order] = relationship(viewonly=True)
+
+    @property
+    def money(self) -> Money:
+        return Money(self.amount, self.currency)
+
+    def waits(self, now: datetime) -> bool:
+        """May it still be paid?"""
+        return self.state == "open" and now < self.expires_at
+
+    def close(self, why: str, now: datetime) -> None:
+        """It is not wanted any more. One whose checkout stands at a gateway is withdrawn there."""
+        self.state, self.sentence = "closed", why[:200]
+        if self.kind == CHECKOUT and self.opened_at is not None:
+            self.withdraw, self.poll_at = True, now
+
+
+def open_intent(session: Session, order: Order, means: Means, amount: Decimal, lives: timedelta) -> PaymentIntent:
+    """Ask for an amount. What was asked for before by the same means, and not paid, gives way."""
+    now = session.now()
+    close_intents(session, order, "it was asked for anew")
+    intent = PaymentIntent(
+        store_id=order.store_id,
+        kind=means.kind,
+        name=means.name,
+        label=means.label,
+        connection_id=means.connection_id,
+        reference=_reference(session, order),
+        amount=amount,
+        currency=order.currency,
+        created_at=now,
+        expires_at=now + lives,
+    )
+    set_committed_value(intent, "order", order)
+    order.intents.append(intent)
+    session.append(intent, order_id=order)
+    return intent
+
+
+def close_intents(session: Session, order: Order, why: str) -> None:
+    """Nothing more is to be paid by what was asked for so far."""
+    for intent in order.intents:
+        if intent.state in ("open", "failed"):
+            intent.close(why, session.now())
+
+
+def _reference(session: Session, order: Order) -> str:
+    """`1001-1`: the order's name and the attempt, in the letters that every gateway takes. Of two orders whose names
+    differ only in other letters the later one has our own number for it.
+    """
+    plain = re.sub(r"[^A-Za-z0-9]", "", order.name)[:14]
+    attempt = len(order.intents) + 1
+    wanted = f"{plain}-{attempt}"
+    session.flush()  # one of this very batch may have it
+    if plain and session.scalar(select(PaymentIntent.id).where(PaymentIntent.reference == wanted)) is None:
+        return wanted
+    return f"x{order.id}-{attempt}"
+
+
+def current(order: Order) -> PaymentIntent | None:
+    """What an order's customer is asked for now: the newest of its intents."""
+    return order.intents[-1] if order.intents else None
+
+
+def called(names: Iterable[str], gateways: str) -> bool:
+    """Is one of an order's payment methods, as its store names them, one of these names? Compared whole, word by word
+    in small letters.
+    """
+    wanted = {plain_words(name) for name in names}
+    return any(plain_words(method) in wanted for method in gateways.split(","))
+
+
+def plain_words(name: str) -> str:
+    return " ".join(re.split(r"[\W_]+", name.casefold())).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAccount:
+    """An account of the merchant's that customers send money to by hand. `names` are what the store calls payment to it,
+    beside what its wallet is usually called.
+    """
+
+    wallet: str
+    title: str
+    number: str
+    bank: str = ""
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> TransferAccount:
+        return cls(**{**stored, "names": tuple(stored.get("names", ()))})
+
+    def stored(self) -> dict[str, Any]:
+        kept = {"wallet": self.wallet, "title": self.title, "number": self.number}
+        if self.bank:
+            kept["bank"] = self.bank
+        return kept | ({"names": list(self.names)} if self.names else {})
+
+    def one_line(self) -> str:
+        return ", ".join(part for part in (self.bank, self.number, self.title) if part)
+
+
+def account_of(intent: PaymentIntent, store: Store) -> TransferAccount | None:
+    """The account that the money of an intent is to be sent to; None of a checkout, or when the merchant took it
+    away.
+    """
+    if intent.kind != TRANSFER:
+        return None
+    return next((account for account in accounts_of(store.policy) if account.wallet == intent.name), None)
+
+
+def accounts_of(policy: Policy) -> list[TransferAccount]:
+    return [TransferAccount.of(stored) for stored in policy.transfers]
