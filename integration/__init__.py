@@ -38,6 +38,7 @@ Read in this order; a module imports only from those above it (tests/test_house.
     payments    what gateways say of money, and what follows from it
     answers     one answer to one message of a customer
     advice      what a customer says of a parcel: again, elsewhere, back, something is wrong
+    claims      what customers say they have paid by hand, and what the merchant's statement says of it
     replies     what a customer's answer does
     dispatch    what may be sent and with whom: the queue, served cities, the merchant's rules
     couriers    telling couriers: book, cancel, advise

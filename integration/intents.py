@@ -17,11 +17,12 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from .db import Amount, Base, Id, Instant, Session, Tenant
-from .orders import Order
+from .db import Amount, Base, Database, Id, Instant, Session, Tenant
+from .money import SETTLED
+from .orders import Order, whole
 from .stores import Policy, Store
 from .values import Money
 
@@ -75,10 +76,11 @@ class PaymentIntent(Tenant, Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     opened_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """When its checkout was first asked of the gateway, whether or not an answer came."""
+    opening_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
+    """When it is being asked for; kept when no answer came, and then it may stand all the same."""
     expires_at: Mapped[datetime] = mapped_column(Instant)
     poll_at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     """When to ask the gateway about it again."""
-    polls: Mapped[int] = mapped_column(default=0)
     withdraw: Mapped[bool] = mapped_column(default=False)
     """Its checkout is still to be closed at the gateway."""
 
@@ -139,6 +141,35 @@ def _reference(session: Session, order: Order) -> str:
     if plain and session.scalar(select(PaymentIntent.id).where(PaymentIntent.reference == wanted)) is None:
         return wanted
     return f"x{order.id}-{attempt}"
+
+
+def payable(intent: PaymentIntent) -> bool:
+    """Is the money still wanted that an intent asks for? One that failed or expired may be asked for anew."""
+    order = intent.order
+    if order.gone or order.removed_at is not None or order.dispatched or order.payment in SETTLED - {"cod_due"}:
+        return False
+    return intent.state in ("open", "failed", "expired")
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def store_of(db: Database, token: str) -> int | None:
+    """Which store an intent's token belongs to, as long as that store is with us. The token alone admits, as a parcel's
+    does: it has 128 random bits and is found through an index.
+    """
+    if not _TOKEN.fullmatch(token):
+        return None
+    with db.operator() as session:
+        query = select(PaymentIntent.store_id).join(Store, Store.id == PaymentIntent.store_id)
+        living = (Store.uninstalled_at.is_(None), Store.erased_at.is_(None))
+        return session.scalar(query.where(PaymentIntent.token == token, *living))
+
+
+def intent_of(session: Session, token: str) -> PaymentIntent | None:
+    """The intent behind a token, with its order and all that was asked for it."""
+    found = select(PaymentIntent).where(PaymentIntent.token == token)
+    return session.scalars(found.options(selectinload(PaymentIntent.order).options(*whole()))).first()
 
 
 def current(order: Order) -> PaymentIntent | None:

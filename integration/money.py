@@ -70,8 +70,8 @@ def standing(words: Iterable[Word], total: Decimal, *, is_cod: bool) -> Standing
         if word.source == STORE:
             in_store.add(word.status)
         elif word.source == CLAIM:
-            open_ = word.status == "claimed"
-            claims[word.reference] = max(claims.get(word.reference, (word.at, open_)), (word.at, open_))
+            decided = word.status != "claimed"
+            claims[word.reference] = max(claims.get(word.reference, (word.at, decided)), (word.at, decided))
         elif word.status == "paid":
             gained[word.reference] = max(gained.get(word.reference, amount), amount)
         elif word.status == "refunded":
@@ -91,7 +91,7 @@ def standing(words: Iterable[Word], total: Decimal, *, is_cod: bool) -> Standing
             status = "paid"
     elif is_cod:
         status = "cod_due"
-    elif any(open_ for _, open_ in claims.values()):
+    elif not all(decided for _, decided in claims.values()):
         status = "claimed"
     else:
         status = "failed" if tries and max(tries)[2] in ("failed", "expired") else "pending"

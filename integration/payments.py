@@ -55,19 +55,17 @@ def apply_payment(
     intent = find_intent(session, gateway, fact.order_ref, fact.checkout_ref)
     if intent is None:
         raise NotUnderstood(f"a payment that nobody here asked for ({fact.order_ref[:24] or 'without a reference'})")
-    order, amount = intent.order, fact.amount
-    if amount is None and fact.status in ("paid", "refunded"):
-        amount = intent.money  # the gateway states none: what was asked for under this reference is what it speaks of
-    reference = (fact.attempt_ref or fact.checkout_ref or intent.reference)[:128]
-    if _heard(order, gateway, fact.status, reference, amount, fact.raw_status):
+    order = intent.order
+    source, status, reference, amount, raw = _said(intent, fact)
+    if _heard(order, source, status, reference, amount, raw):
         return []
     misfit = _misfit(intent, fact, amount, merchant)
     append_payment(
         session,
         order,
-        source=gateway,
-        status=fact.status[:24],
-        raw_status=fact.raw_status[:64],
+        source=source,
+        status=status,
+        raw_status=raw,
         reference=reference,
         amount=amount.amount if amount is not None else None,
         currency=amount.currency if amount is not None else "",
@@ -87,13 +85,27 @@ def apply_payment(
     return follow(session, order, "gateway", fact.occurred_at, reference, label or gateway, delivery_id=delivery_id)
 
 
+def is_news(intent: PaymentIntent, fact: PaymentChanged) -> bool:
+    """Would applying this change anything? Polling asks before it posts what it was told."""
+    return not _heard(intent.order, *_said(intent, fact))
+
+
+def _said(intent: PaymentIntent, fact: PaymentChanged) -> tuple[str, str, str, Money | None, str]:
+    """A word as it is kept: source, status, reference, amount, and how it was said."""
+    amount = fact.amount
+    if amount is None and fact.status in ("paid", "refunded"):
+        amount = intent.money  # the gateway states none: what was asked for under this reference is what it speaks of
+    reference = (fact.attempt_ref or fact.checkout_ref or intent.reference)[:128]
+    return intent.name, fact.status[:24], reference, amount, fact.raw_status[:64]
+
+
 def _heard(order: Order, gateway: str, status: str, reference: str, amount: Money | None, raw: str) -> bool:
     """Was just this said before? A webhook and an answer may say one thing in two ways, so how it was said counts only
     for what has no amount.
     """
     said = (gateway, status, reference, amount.amount if amount is not None else None)
     return any(
-        (p.source, p.status, p.reference, p.amount) == said and (amount is not None or p.raw_status == raw[:64])
+        (p.source, p.status, p.reference, p.amount) == said and (amount is not None or p.raw_status == raw)
         for p in order.payments
     )
 

@@ -739,6 +739,16 @@ class SignsUpByCode(Protocol):
         """Complete credentials from the code and what the window said beside it. Raises ConfigurationError."""
 
 
+@runtime_checkable
+class FetchesMedia(Protocol):
+    """A channel whose customers' files can be fetched."""
+
+    def media(self, account: Account, media_id: str, most: int) -> bytes:
+        """A file by the channel's id of it, of at most so many bytes. Raises TransientError, ConfigurationError, and
+        PermanentError when it is gone or too large.
+        """
+
+
 class Registry:
     """The adapters of this installation, by room and name."""
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from . import advice
+from . import advice, claims
 from .answers import answer
 from .catalogue import wording
 from .customers import EVERYTHING, GRANTED, REVOKED, ContactPoint, record_consent
@@ -195,6 +195,8 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
     elif said == "nobody_came":
         advice.nobody_came(session, desk, message)
     elif message.kind == "text" and advice.wrote_address(session, desk, message):
+        pass
+    elif message.kind in ("text", "media") and claims.heard(session, desk, settled, message):
         pass
     else:
         what = {"text": "wrote", "media": "sent a file", "unsupported": "sent something WhatsApp does not pass on"}

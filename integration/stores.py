@@ -59,7 +59,7 @@ class Policy:
     payment_hours: int = 24
     """How long an order waits for its money before it is put on hold."""
     prepaid_with: str = ""
-    """The means (a gateway or a wallet) by which cash orders are offered to be paid in advance; empty offers nothing."""
+    """The means (a gateway or a wallet) by which cash orders may be paid in advance; empty offers nothing."""
     statement_columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What the columns of the merchant's statements mean, by the statement's kind: see statements.py."""
     confirmed_status: str = ""
@@ -323,7 +323,7 @@ def connect(
     taken.token_hash = token_hash or taken.token_hash
     _reconnect(taken, credentials, state, vault, now)
     session.flush()
-    plan_chores(session, taken, {"channels": CHANNEL_CHORES, "couriers": COURIER_CHORES}.get(room, {}))
+    plan_chores(session, taken, _CHORES_OF.get(room, {}))
     return taken
 
 
@@ -364,11 +364,20 @@ STORE_CHORES = {
 """Upkeep of a store's connection and how often it comes due, in the order of their first run: with the
 webhooks in place before the first reconciliation, no order falls between the two."""
 
-CHANNEL_CHORES = {"templates": timedelta(hours=1), "profile": timedelta(hours=6)}
+CHANNEL_CHORES = {
+    "templates": timedelta(hours=1),
+    "profile": timedelta(hours=6),
+    "pictures": timedelta(minutes=30),
+}
 
 COURIER_CHORES = {"track": timedelta(minutes=2), "cities": timedelta(hours=24)}
 
-EVERY = {**STORE_CHORES, **CHANNEL_CHORES, **COURIER_CHORES}
+PAYMENT_CHORES = {"collect": timedelta(minutes=1)}
+
+EVERY = {**STORE_CHORES, **CHANNEL_CHORES, **COURIER_CHORES, **PAYMENT_CHORES}
+
+
+_CHORES_OF = {"channels": CHANNEL_CHORES, "couriers": COURIER_CHORES, "payments": PAYMENT_CHORES}
 
 
 def plan_chores(session: Session, connection: Connection, chores: Mapping[str, timedelta]) -> None:

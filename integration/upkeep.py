@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import or_, select
 
-from . import ingest, privacy, tracking
+from . import claims, collecting, ingest, privacy, tracking
 from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
 from .db import Session
@@ -103,7 +103,7 @@ def _put_back(house: House, store_id: int, chore_id: int, was_due: datetime, fai
 
 def _note_broken(house: House, store_id: int, connection_id: int, name: str, sentence: str) -> None:
     log.warning("chore.refused", chore=name, store_id=store_id)
-    if name in ("reconcile", "profile", "webhooks", "track"):
+    if name in ("reconcile", "profile", "webhooks", "track", "collect"):
         with house.db.lane(store_id) as session:
             session.get_one(Connection, connection_id).broke(sentence)
 
@@ -350,4 +350,6 @@ CHORES: dict[str, Callable[[House, int, int], str]] = {
     "prune": prune,
     "track": tracking.track,
     "cities": cities,
+    "collect": collecting.collect,
+    "pictures": claims.fetch_pictures,
 }

@@ -118,7 +118,12 @@ def confirm(order_id: int) -> AnyResponse:
                 move(session, order, "confirmation", "confirmed", cause="merchant", at=now, note=note),
                 move(session, order, "held", "", cause="merchant", at=now) if order.held == "no_answer" else None,
             ]
-            react(session, Desk(session, store, house().registry), Settled(session, store), [m for m in moved if m is not None])
+            react(
+                session,
+                Desk(session, store, house().registry),
+                Settled(session, store),
+                [m for m in moved if m is not None],
+            )
         bells = set(session.bells)
     house().ring_all(bells, merchant().store_id)
     return redirect(link("dispatch.show"), 303)

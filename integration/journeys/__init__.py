@@ -23,7 +23,7 @@ from ..customers import ContactPoint
 from ..db import Base, Id, Instant, Json, Session, Tenant
 from ..guards import SKIP_REASONS
 from ..house import House
-from ..intents import Means, close_intents, open_intent
+from ..intents import TRANSFER, Means, close_intents, current, open_intent, payable
 from ..money import AWAITED, SETTLED
 from ..orders import Change, Order, ParcelMoved, Shipment, Transition, move, ours
 from ..outbox import Desk, Touchpoint, cancel_touchpoint, put_message, put_write_back
@@ -32,7 +32,7 @@ from ..ports import ParcelTold, StoreChange
 from ..stores import Store
 from .cancellation import CANCELLATION
 from .cod_confirmation import COD_CONFIRMATION
-from .definition import Journey, Step
+from .definition import ORDER_STANDS, Journey, Step
 from .delivered import DELIVERED
 from .delivery_attempted import DELIVERY_ATTEMPTED
 from .dispatched import DISPATCHED
@@ -308,6 +308,31 @@ def send_now(session: Session, desk: Desk, touch: Touchpoint) -> None:
     verdict = desk.consider(touch)
     if verdict.outcome != "skip":
         put_message(session, touch, due_at=verdict.until)
+
+
+def ask_again(session: Session, desk: Desk, order: Order, because: str) -> None:
+    """Say once more how an order can be paid, beside the steps of its journey."""
+    intent = current(order)
+    if intent is None or not payable(intent):
+        return
+    template = "payment_transfer_reminder" if intent.kind == TRANSFER else "payment_link_reminder"
+    now = session.now()
+    touch = Touchpoint(
+        store_id=session.store_id,
+        key=f"payment_request/{order.external_id}/again/{now:%Y%m%d%H%M%S%f}",
+        journey="payment_request",
+        step="again",
+        template=template,
+        relevance={"confirmation": ORDER_STANDS, "payment": [*AWAITED, "cod_due"], "fulfilment": ["unfulfilled"]},
+        prompt=True,
+        because=because,
+        due_at=now,
+        stale_at=now + timedelta(hours=20),
+        made_at=now,
+    )
+    touch.order, touch.contact = order, order.contact
+    session.add(touch)
+    send_now(session, desk, touch)
 
 
 def _leave(session: Session, order: Order) -> None:
