@@ -34,13 +34,13 @@ TEMPLATES: dict[str, tuple[int, str]] = {
     "ready_for_pickup": (1, "utility"),
     "delivered": (1, "utility"),
     "parcel_returning": (1, "utility"),
+    "connection_test": (1, "utility"),
     "payment_transfer": (1, "utility"),
     "payment_transfer_reminder": (1, "utility"),
     "payment_link": (1, "utility"),
     "payment_link_reminder": (1, "utility"),
     "payment_received": (1, "utility"),
     "prepaid_offer": (1, "utility"),
-    "connection_test": (1, "utility"),
 }
 """The starter templates: key to (version of the wording, class we ask for)."""
 

@@ -291,7 +291,9 @@ def _says_anything_new(house: House, store_id: int, adapter: Any, one: _Due, ans
         intent = session.get_one(
             PaymentIntent, one.intent_id, options=[selectinload(PaymentIntent.order).selectinload(Order.payments)]
         )
-        return any(is_news(intent, fact) for fact in said)
+        connection = session.get_one(Connection, intent.connection_id)
+        merchant = str(connection.state.get("merchant", ""))
+        return any(is_news(intent, fact, merchant) for fact in said)
 
 
 def _put_off(house: House, store_id: int, one: _Due) -> None:

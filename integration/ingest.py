@@ -558,10 +558,11 @@ def _template_changed(work: Work, fact: TemplateChanged, letter: _Letter, subjec
 
 def hurry_waiting(session: Session) -> None:
     """A template was approved: whoever waited for one need not wait longer."""
-    waiting = select(Touchpoint.id).where(Touchpoint.reason == "template_pending", Touchpoint.state == "queued")
+    its = select(Touchpoint.id).where(Touchpoint.id == Outbox.touchpoint_id, Touchpoint.store_id == session.store_id)
+    waiting = its.where(Touchpoint.reason == "template_pending", Touchpoint.state == "queued").exists()
     session.execute(
         update(Outbox)
-        .where(Outbox.state == "queued", Outbox.touchpoint_id.in_(waiting))
+        .where(Outbox.state == inline("queued"), Outbox.kind == "message", waiting)
         .values(due_at=session.now())
         .execution_options(synchronize_session=False)
     )

@@ -57,9 +57,9 @@ def apply_payment(
         raise NotUnderstood(f"a payment that nobody here asked for ({fact.order_ref[:24] or 'without a reference'})")
     order = intent.order
     source, status, reference, amount, raw = _said(intent, fact)
-    if _heard(order, source, status, reference, amount, raw):
-        return []
     misfit = _misfit(intent, fact, amount, merchant)
+    if _heard(intent, fact, misfit):
+        return []
     append_payment(
         session,
         order,
@@ -79,15 +79,15 @@ def apply_payment(
         return []
     if fact.status == UNKNOWN or fact.status not in SAID:
         return []
-    if intent.state != "paid" and (became := _STATES.get(fact.status)) is not None:
-        if became == "paid" or intent.state in ("open", "failed"):
-            intent.state, intent.sentence = became, ""
+    became = _STATES.get(fact.status)
+    if became == "paid" or (became is not None and intent.state in ("open", "failed")):
+        intent.state, intent.sentence = became, ""
     return follow(session, order, "gateway", fact.occurred_at, reference, label or gateway, delivery_id=delivery_id)
 
 
-def is_news(intent: PaymentIntent, fact: PaymentChanged) -> bool:
+def is_news(intent: PaymentIntent, fact: PaymentChanged, merchant: str = "") -> bool:
     """Would applying this change anything? Polling asks before it posts what it was told."""
-    return not _heard(intent.order, *_said(intent, fact))
+    return not _heard(intent, fact, _misfit(intent, fact, _said(intent, fact)[3], merchant))
 
 
 def _said(intent: PaymentIntent, fact: PaymentChanged) -> tuple[str, str, str, Money | None, str]:
@@ -99,14 +99,17 @@ def _said(intent: PaymentIntent, fact: PaymentChanged) -> tuple[str, str, str, M
     return intent.name, fact.status[:24], reference, amount, fact.raw_status[:64]
 
 
-def _heard(order: Order, gateway: str, status: str, reference: str, amount: Money | None, raw: str) -> bool:
+def _heard(intent: PaymentIntent, fact: PaymentChanged, misfit: str) -> bool:
     """Was just this said before? A webhook and an answer may say one thing in two ways, so how it was said counts only
     for what has no amount.
     """
-    said = (gateway, status, reference, amount.amount if amount is not None else None)
+    source, status, reference, amount, raw = _said(intent, fact)
+    how = (amount.amount, amount.currency) if amount is not None else (None, raw)
     return any(
-        (p.source, p.status, p.reference, p.amount) == said and (amount is not None or p.raw_status == raw)
-        for p in order.payments
+        (p.source, p.status, p.reference) == (source, status, reference)
+        and how == ((p.amount, p.currency) if p.amount is not None else (None, p.raw_status))
+        and bool(p.sentence) == bool(misfit)
+        for p in intent.order.payments
     )
 
 

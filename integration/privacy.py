@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import String, delete, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column, selectinload
 
+from .claims import Claim, Picture, StatementLine
 from .customers import ContactPoint, Customer
 from .db import Base, Id, Instant, Json, Session, Tenant
 from .events import PrivacyRequested
@@ -189,6 +190,7 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
         .values(note=REDACTED)
     )
     _erase_what_couriers_heard(session, [o.id for o in orders])
+    _erase_proofs(session, [o.id for o in orders])
     for contact in contacts:
         session.execute(delete(ContactPoint).where(ContactPoint.id == contact.id))
     for customer in customers:
@@ -211,6 +213,17 @@ def _erase_what_couriers_heard(session: Session, order_ids: list[int]) -> None:
     parcels = select(Shipment.id).where(Shipment.order_id.in_(order_ids))
     scans = update(ShipmentEvent).where(ShipmentEvent.shipment_id.in_(parcels))  # couriers write there who took it
     session.execute(scans.values(raw_text="", location="").execution_options(synchronize_session=False))
+
+
+def _erase_proofs(session: Session, order_ids: list[int]) -> None:
+    """Pictures of payments go, and who sent them. That a transaction was used stays: it pays once for ever."""
+    claims = session.scalars(select(Claim).where(Claim.order_id.in_(order_ids))).all()
+    lines = [claim.line_id for claim in claims if claim.line_id is not None]
+    for claim in claims:
+        claim.why, claim.note, claim.message_id = "", "", None
+    session.execute(delete(Picture).where(Picture.claim_id.in_([claim.id for claim in claims])))
+    senders = update(StatementLine).where(StatementLine.id.in_(lines))
+    session.execute(senders.values(sender="", name="").execution_options(synchronize_session=False))
 
 
 def _erase_exports(session: Session, order_ids: set[str], traces: set[str]) -> None:

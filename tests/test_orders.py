@@ -15,13 +15,11 @@ from sqlalchemy import func, select, update
 
 from integration.customers import EVERYTHING, REVOKED, ContactPoint, record_consent, standing
 from integration.db import Session
-from integration.errors import NotUnderstood
 from integration.events import (
     Item,
     OrderChanged,
     OrderRemoved,
     ParcelSeen,
-    PaymentChanged,
     Person,
     PersonChanged,
     ShipmentScanned,
@@ -40,7 +38,6 @@ from integration.orders import (
     ShipmentEvent,
     Transition,
     apply_order,
-    apply_payment,
     apply_removed,
     apply_scan,
     explain,
@@ -428,49 +425,6 @@ def test_an_order_is_found_by_what_people_call_it(house: House) -> None:
         for reference in ("#1001", "1001", " 1001 ", "6100", f"id:{_order(session).id}"):
             assert find_order(session, reference) is not None
         assert find_order(session, "1002") is None
-
-
-# -- money ---------------------------------------------------------------------------------------------------------
-
-
-def _paid(**changes: Any) -> PaymentChanged:
-    given = {
-        "order_ref": "#17",
-        "attempt_ref": "a1",
-        "status": "paid",
-        "amount": Money.parse("7248", "PKR"),
-        "occurred_at": T0,
-        **changes,
-    }
-    return PaymentChanged(**given)
-
-
-@pytest.mark.parametrize(
-    ("changes", "payment"),
-    [
-        ({}, "paid"),
-        ({"amount": Money.parse("7247.99", "PKR")}, "cod_due"),
-        ({"amount": Money.parse("7248", "INR")}, "cod_due"),
-        ({"amount": None}, "cod_due"),
-        ({"status": "unknown"}, "cod_due"),
-        ({"status": "claimed"}, "cod_due"),
-    ],
-)
-def test_only_the_right_money_pays_an_order(house: House, changes: dict[str, Any], payment: str) -> None:
-    store_id = factories.store(house)
-    _apply(house, store_id, factories.order_fact(T0))
-    for _ in range(2):
-        with house.db.lane(store_id) as session:
-            apply_payment(Book(session, session.get_one(Store, store_id)), _paid(**changes), "dummy")
-    with house.db.read(store_id) as session:
-        assert _order(session).payment == payment
-        assert len(session.scalars(select(Payment)).all()) == 1
-
-
-def test_money_for_an_unknown_order_is_not_understood(house: House) -> None:
-    store_id = factories.store(house)
-    with pytest.raises(NotUnderstood), house.db.lane(store_id) as session:
-        apply_payment(Book(session, session.get_one(Store, store_id)), _paid(order_ref="#404"), "dummy")
 
 
 # -- parcels -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,229 @@
+"""Words about money are matched to what was asked for; what fits counts, what does not is kept and shown."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload
+
+from integration.dispatch import READY
+from integration.errors import NotUnderstood
+from integration.events import PaymentChanged
+from integration.house import House
+from integration.intents import CHECKOUT, Means, PaymentIntent, close_intents, open_intent
+from integration.journeys import Settled, react
+from integration.orders import Book, Order, Payment, apply_order, whole
+from integration.outbox import Desk, Outbox, Touchpoint
+from integration.payments import apply_payment, misfits
+from integration.stores import Store
+from integration.values import Money
+
+from . import factories
+
+TOTAL = Money(Decimal(7248), "PKR")
+
+
+class Till:
+    """One order that waits for its money, and what is said of that."""
+
+    def __init__(self, house: House, *, cod: bool = False) -> None:
+        self.house, self.store_id = house, factories.store(house)
+        now = house.clock.now()
+        gateways = ("cash on delivery",) if cod else ("Card",)
+        fact = factories.order_fact(now, payment="pending", gateways=gateways, total=TOTAL, outstanding=TOTAL)
+        with house.db.lane(self.store_id) as session:
+            changes = apply_order(Book(session, session.get_one(Store, self.store_id)), fact)
+            self._react(session, changes)
+        self.references = [self.ask()]
+
+    def _react(self, session: Any, changes: Any) -> None:
+        store = session.get_one(Store, self.store_id)
+        react(session, Desk(session, store, self.house.registry), Settled(session, store), changes)
+
+    def ask(self, amount: Decimal | None = None) -> str:
+        with self.house.db.lane(self.store_id) as session:
+            order = session.scalars(select(Order).options(*whole())).one()
+            intent = open_intent(
+                session, order, Means(CHECKOUT, "dummy", "Dummy"), amount or order.due.amount, timedelta(days=1)
+            )
+            return intent.reference
+
+    def hears(self, status: str, **said: Any) -> None:
+        given = {
+            "order_ref": self.references[0],
+            "attempt_ref": "pay_1",
+            "raw_status": status.upper(),
+            "amount": TOTAL if status in ("paid", "refunded") else None,
+            "occurred_at": self.house.clock.now(),
+            **said,
+        }
+        merchant = given.pop("we_are", "")
+        fact = PaymentChanged(status=status, **given)
+        with self.house.db.lane(self.store_id) as session:
+            book = Book(session, session.get_one(Store, self.store_id))
+            self._react(session, apply_payment(book, fact, "dummy", merchant=merchant, label="Dummy"))
+
+    def order(self) -> Order:
+        with self.house.db.read(self.store_id) as session:
+            found = session.scalars(
+                select(Order).options(selectinload(Order.payments), selectinload(Order.intents))
+            ).one()
+            session.expunge_all()
+            return found
+
+    @property
+    def may_be_sent(self) -> bool:
+        with self.house.db.read(self.store_id) as session:
+            return session.scalar(select(Order.id).where(READY)) is not None
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.house.db.read(self.store_id) as session:
+            return list(session.scalars(select(table)).all())
+
+
+def test_the_right_money_pays_an_order_once(house: House) -> None:
+    till = Till(house)
+    assert till.order().payment == "pending"
+    assert not till.may_be_sent
+    for _ in range(3):
+        till.hears("paid")
+    order = till.order()
+    assert (order.payment, order.received, order.intents[0].state) == ("paid", TOTAL.amount, "paid")
+    assert till.may_be_sent
+    assert len(order.payments) == 1
+    assert [row.change["whole"] for row in till.rows(Outbox) if row.kind == "write_back"] == [True]
+    assert [touch.template for touch in till.rows(Touchpoint)] == ["payment_received"]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"amount": Money(Decimal("7247.99"), "PKR")}, "asked for"),
+        ({"amount": Money(Decimal(72480), "PKR")}, "asked for"),
+        ({"amount": Money(Decimal(7248), "INR")}, "currency"),
+        ({"amount": Money(Decimal(0), "PKR")}, "nothing"),
+        ({"merchant": "theirs", "we_are": "ours"}, "another account"),
+    ],
+)
+def test_money_that_does_not_fit_moves_nothing_and_is_shown(house: House, said: dict[str, Any], why: str) -> None:
+    till = Till(house)
+    till.hears("paid", **said)
+    order = till.order()
+    assert (order.payment, order.received, order.intents[0].state) == ("pending", 0, "open")
+    assert not till.may_be_sent
+    assert not [row for row in till.rows(Outbox) if row.kind == "write_back"]
+    with house.db.read(till.store_id) as session:
+        ((payment, _),) = misfits(session)
+        assert why in payment.sentence
+    till.hears("paid")  # the right one may still come
+    assert till.order().payment == "paid"
+
+
+def test_money_nobody_asked_for_is_not_understood(house: House) -> None:
+    till, theirs = Till(house), Till(house)
+    for reference in ("1001-9", "", theirs.order().intents[0].reference + "x"):
+        with pytest.raises(NotUnderstood):
+            till.hears("paid", order_ref=reference)
+    assert till.order().payments == []
+
+
+def test_a_gateway_without_amounts_is_bound_by_what_was_asked(house: House) -> None:
+    till = Till(house)
+    till.hears("paid", amount=None)
+    assert till.order().received == TOTAL.amount
+
+
+def test_a_failed_payment_may_be_paid_later_and_paid_is_never_failed(house: House) -> None:
+    till = Till(house)
+    till.hears("failed", attempt_ref="pay_0")
+    assert till.order().payment == "failed"
+    till.hears("paid")
+    till.hears("failed", attempt_ref="pay_1")
+    till.hears("expired", attempt_ref="")
+    order = till.order()
+    assert (order.payment, order.intents[0].state) == ("paid", "paid")
+
+
+def test_money_for_an_older_attempt_counts_as_well(house: House) -> None:
+    till = Till(house)
+    till.hears("expired", attempt_ref="")
+    newer = till.ask()
+    assert newer != till.references[0]
+    till.hears("paid")
+    assert till.order().payment == "paid"
+
+
+def test_a_refund_is_told_as_a_total(house: House) -> None:
+    till = Till(house)
+    till.hears("paid")
+    till.hears("refunded", amount=Money(Decimal(1000), "PKR"))
+    order = till.order()
+    assert (order.payment, order.received) == ("partially_refunded", TOTAL.amount - 1000)
+    till.hears("refunded")
+    assert till.order().payment == "refunded"
+    assert not till.may_be_sent
+
+
+def test_an_advance_on_a_cash_order_lowers_what_the_rider_collects(house: House) -> None:
+    till = Till(house, cod=True)
+    with house.db.lane(till.store_id) as session:
+        order = session.scalars(select(Order).options(*whole())).one()
+        order.confirmation = "confirmed"
+        close_intents(session, order, "anew")
+    part = till.ask(Decimal(1000))
+    till.hears("paid", order_ref=part, amount=Money(Decimal(1000), "PKR"))
+    order = till.order()
+    assert (order.payment, order.received, order.due.amount) == ("cod_due", 1000, TOTAL.amount - 1000)
+    assert [row.change["whole"] for row in till.rows(Outbox) if row.kind == "write_back"] == [False]
+    assert till.may_be_sent
+
+
+def test_two_orders_whose_names_differ_in_signs_only_have_references_of_their_own(house: House) -> None:
+    store_id = factories.store(house)
+    with house.db.lane(store_id) as session:
+        book = Book(session, session.get_one(Store, store_id))
+        for number, name in enumerate(("#1001", "1001", "آرڈر")):
+            fact = factories.order_fact(house.clock.now(), external_id=str(number), name=name, payment="pending")
+            apply_order(book, fact)
+        session.flush()
+        for order in session.scalars(select(Order).options(*whole()).order_by(Order.id)).all():
+            open_intent(session, order, Means(CHECKOUT, "dummy", "Dummy"), Decimal(1), timedelta(days=1))
+    with house.db.read(store_id) as session:
+        found = session.scalars(select(PaymentIntent.reference).order_by(PaymentIntent.id)).all()
+    assert found[0] == "1001-1"
+    assert len(set(found)) == 3
+    assert all(reference.isascii() and len(reference) <= 20 for reference in found)
+
+
+def test_no_interleaving_sends_what_is_unpaid_or_loses_a_payment(lite_house: House) -> None:
+    """Webhooks, polls, refunds, cancellations and stores' own words over the real tables, shuffled and doubled."""
+    dice = Random(20261127)
+    for _ in range(60):
+        till = Till(lite_house)
+        really_paid = dice.random() < 0.6
+        words: list[tuple[str, dict[str, Any]]] = [("pending", {}), ("failed", {"attempt_ref": "pay_0"})]
+        if really_paid:
+            words += [("paid", {}), ("paid", {"raw_status": "CAPTURED"})]
+        words += [
+            ("paid", {"amount": Money(Decimal(1), "PKR"), "attempt_ref": "pay_2"}),
+            ("paid", {"amount": Money(Decimal(7248), "USD"), "attempt_ref": "pay_3"}),
+            ("expired", {"attempt_ref": ""}),
+        ]
+        words += dice.choices(words, k=3)
+        dice.shuffle(words)
+        for status, said in words:
+            till.hears(status, **said)
+            if dice.random() < 0.15:
+                till.ask()
+            assert till.may_be_sent == (till.order().payment == "paid")
+        order = till.order()
+        assert (order.payment == "paid") == really_paid
+        assert order.received == (TOTAL.amount if really_paid else 0)
+        assert len(
+            {(p.source, p.status, p.reference, p.amount, p.currency, p.raw_status) for p in order.payments}
+        ) == len([p for p in order.payments if isinstance(p, Payment)])
