@@ -26,6 +26,8 @@ Read in this order; a module imports only from those above it (tests/test_house.
     customers   Customer, ContactPoint, Consent
     parcels     what a courier's scans say of where a parcel is
     money       what all that was said of an order's money comes to
+    transactions how people pay by hand, and the ids of their transactions in what they write
+    statements  an exported statement read, and claims matched with its lines
     orders      Order, LineItem, Payment, Shipment, ShipmentEvent, Transition: apply_* -> transitions
     intents     PaymentIntent: what a customer was asked to pay, by which means, until when
     inbox       Conversation, Message: what was said, and the service window
