@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
+from . import statements
 from .access import open_account
 from .answers import answer
 from .customers import ContactPoint
@@ -32,7 +34,7 @@ from .orders import Order, append_payment, language_for, whole
 from .outbox import Desk
 from .payments import alert, follow
 from .ports import FetchesMedia, offers
-from .statements import Claimed, Line, match
+from .statements import Line
 from .stores import Connection, hurry
 from .transactions import ids_in
 from .values import Money
@@ -61,6 +63,9 @@ class StatementLine(Tenant, Base):
     at: Mapped[datetime | None] = mapped_column(Instant, default=None)
     sender: Mapped[str] = mapped_column(String(40), default="")
     name: Mapped[str] = mapped_column(String(120), default="")
+    note: Mapped[str] = mapped_column(String(300), default="")
+    number: Mapped[int] = mapped_column(default=0)
+    """Its row in the file it was read from."""
     seen_at: Mapped[datetime] = mapped_column(Instant)
 
 
@@ -85,7 +90,7 @@ class Claim(Tenant, Base):
     reference: Mapped[str] = mapped_column(String(64), default="")
     """The transaction id as it was read out of the message; empty while only a picture was sent."""
     first_key: Mapped[str | None] = mapped_column(String(100), default=None)
-    """Of the first claim of a transaction ever, in whichever order: `wallet:id`. Unique, so that two at once are seen."""
+    """Of the first claim of a transaction ever, in whichever order: `wallet:id`, so that there is one."""
     amount: Mapped[Decimal] = mapped_column(Amount)
     currency: Mapped[str] = mapped_column(String(3))
     state: Mapped[str] = mapped_column(String(12), default="open")
@@ -337,6 +342,8 @@ def take_in(session: Session, desk: Desk, settled: Settled, wallet: str, lines: 
                     at=line.at,
                     sender=line.sender[:40],
                     name=line.name[:120],
+                    note=line.note[:300],
+                    number=line.number,
                     seen_at=session.now(),
                 )
             )
@@ -356,7 +363,7 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
     Returns how many were proven.
     """
     open_ = select(Claim).where(Claim.state.in_(("open", "asked")), Claim.wallet == wallet, Claim.finding != "used")
-    claims = {claim.id: claim for claim in session.scalars(open_.options(*_with_order()).limit(500))}
+    claims = session.scalars(open_.order_by(Claim.id).options(*_with_order()).limit(500)).all()
     if not claims:
         return 0
     used = select(Claim.line_id).where(Claim.line_id.is_not(None), Claim.state == "verified")
@@ -364,11 +371,11 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
     rows = session.scalars(
         recent.where(StatementLine.seen_at > session.now() - _RECENT).order_by(StatementLine.id)
     ).all()
-    lines = [Line(r.reference, r.amount, r.at, r.sender, r.name, "") for r in rows]
+    lines = [Line(r.reference, r.amount, r.at, r.sender, r.name, "", r.number, r.note) for r in rows]
+    of = {id(line): row for line, row in zip(lines, rows, strict=True)}
     proven = 0
-    for found in match([_claimed(claim) for claim in claims.values()], lines):
-        claim = claims[found.claim_id]
-        row = rows[found.line] if found.line is not None else None
+    for claim, found in zip(claims, statements.match([_claimed(claim) for claim in claims], lines), strict=True):
+        row = of[id(found.line)] if found.line is not None else None
         claim.finding, claim.why = found.verdict, found.why[:300]
         claim.line_id = row.id if row is not None else None
         if found.verdict == "exact" and row is not None:
@@ -377,18 +384,17 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
     return proven
 
 
-def _claimed(claim: Claim) -> Claimed:
+def _claimed(claim: Claim) -> statements.Claim:
     contact = claim.order.contact
-    return Claimed(
-        id=claim.id,
-        transaction=claim.reference,
+    return statements.Claim(
+        id=claim.reference,
         amount=claim.amount,
         asked_at=claim.order.placed_at,
         phones=(contact.phone,) if contact is not None and contact.phone else (),
     )
 
 
-def _with_order() -> tuple:
+def _with_order() -> tuple[Any, ...]:
     return (selectinload(Claim.order).options(*whole(), selectinload(Order.payments)), selectinload(Claim.intent))
 
 
@@ -488,7 +494,7 @@ def _send_back(session: Session, desk: Desk, settled: Settled, claim: Claim, sta
 
 
 def _tell(session: Session, desk: Desk, claim: Claim, reply: str, **given: str) -> None:
-    """Freely while the customer's last message is a day old at most; after that by the template that says how to pay."""
+    """Freely within a day of the customer's last message; after that by the template that says how to pay."""
     message = session.get(Message, claim.message_id) if claim.message_id is not None else None
     now = session.now()
     if message is not None and message.conversation.window_open(now) and now < message.at + timedelta(hours=23):

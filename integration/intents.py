@@ -191,8 +191,8 @@ def plain_words(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TransferAccount:
-    """An account of the merchant's that customers send money to by hand. `names` are what the store calls payment to it,
-    beside what its wallet is usually called.
+    """An account of the merchant's that customers send money to by hand. `names` are what the store calls payment to
+    it, beside what its wallet is usually called.
     """
 
     wallet: str

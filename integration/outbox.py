@@ -30,8 +30,8 @@ from .errors import ConfigurationError, OutcomeUnknown, PermanentError, Permissi
 from .events import MessageStatusChanged, OrderChanged
 from .guards import Case, Verdict, may_send
 from .house import House
-from .intents import CHECKOUT, TRANSFER, Means, accounts_of, called
 from .inbox import Conversation, Message, apply_status, begin_conversation, conversation_with
+from .intents import CHECKOUT, TRANSFER, Means, accounts_of, called
 from .orders import Order, Shipment
 from .ports import Accepted, Account, Advice, Failure, Outgoing, ParcelTold, PaymentTold, Registry, StoreChange
 from .rendering import (
@@ -45,7 +45,7 @@ from .rendering import (
     reply_text,
 )
 from .stores import Connection, Store
-from .transactions import wallets
+from .transactions import channels_of, wallets
 
 log = structlog.get_logger(__name__)
 
@@ -311,13 +311,11 @@ class Desk:
             takes = not adapter.currencies or order.currency in adapter.currencies
             if takes and (wanted == adapter.name if wanted else called(names, order.gateway)):
                 return Means(CHECKOUT, adapter.name, adapter.label, connection.id)
+        chosen = {channel for method in order.gateway.split(",") for channel in channels_of(method)}
         for account in accounts_of(self.store.policy):
-            wallet = wallets().get(account.wallet)
-            if wallet is None:
-                continue
-            names = (account.wallet, wallet.label, *wallet.known_as, *account.names)
-            if wanted == account.wallet if wanted else called(names, order.gateway):
-                return Means(TRANSFER, account.wallet, wallet.label)
+            named = account.wallet in chosen or called(account.names, order.gateway)
+            if account.wallet in wallets() and (wanted == account.wallet if wanted else named):
+                return Means(TRANSFER, account.wallet, wallets()[account.wallet].label)
         return None
 
     def gather(self, contact_ids: Iterable[int | None]) -> None:

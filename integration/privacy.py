@@ -223,7 +223,7 @@ def _erase_proofs(session: Session, order_ids: list[int]) -> None:
         claim.why, claim.note, claim.message_id = "", "", None
     session.execute(delete(Picture).where(Picture.claim_id.in_([claim.id for claim in claims])))
     senders = update(StatementLine).where(StatementLine.id.in_(lines))
-    session.execute(senders.values(sender="", name="").execution_options(synchronize_session=False))
+    session.execute(senders.values(sender="", name="", note="").execution_options(synchronize_session=False))
 
 
 def _erase_exports(session: Session, order_ids: set[str], traces: set[str]) -> None:

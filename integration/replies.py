@@ -194,9 +194,9 @@ def hear(session: Session, desk: Desk, settled: Settled, message: Message) -> No
         _where(session, desk, message, contact)
     elif said == "nobody_came":
         advice.nobody_came(session, desk, message)
-    elif message.kind == "text" and advice.wrote_address(session, desk, message):
-        pass
-    elif message.kind in ("text", "media") and claims.heard(session, desk, settled, message):
+    elif (message.kind == "text" and advice.wrote_address(session, desk, message)) or (
+        message.kind in ("text", "media") and claims.heard(session, desk, settled, message)
+    ):
         pass
     else:
         what = {"text": "wrote", "media": "sent a file", "unsupported": "sent something WhatsApp does not pass on"}

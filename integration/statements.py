@@ -563,7 +563,9 @@ def _suggestions(claims: Sequence[Claim], lines: Sequence[Line], spent: set[int]
     for nth, line in enumerate(lines):
         fitting = [place for place in open_ if _fits(claims[place], line)] if nth not in spent else []
         if len(fitting) == 1 and fitting[0] not in found:
-            why = f"Row {line.number} of the statement has this amount and comes from the customer's number: please check."
+            why = (
+                f"Row {line.number} of the statement has this amount and comes from the customer's phone: please check."
+            )
             found[fitting[0]] = Match(claims[fitting[0]], line, "likely", why)
     return found
 

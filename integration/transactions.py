@@ -178,12 +178,12 @@ _NEVER = [
         r"(?<![A-Z0-9])PK[ -]?\d{2}[ -]?[A-Z]{4}(?:[ -]?[A-Z0-9]){16}(?![A-Z0-9])",
         r"\+[ ]?\(?\d(?:[ ().-]{0,2}\d){6,14}",
         r"(?<!\d)\d{5}[ -]\d{7}[ -]\d(?!\d)",
-        r"[A-Z0-9]*[X*]{2,}[X* -]*[A-Z0-9]*",  # an account or a phone with stars in it
+        r"[A-Z0-9]*\*{2,}[A-Z0-9*-]*|(?<![A-Z0-9])\d{0,6}X{2,}[X -]{0,12}\d{2,6}(?![A-Z0-9])",  # with stars in it
         r"(?<![\d/.-])(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|1[0-2])\1(?:20)?\d\d(?![-/.]?\d)",
         r"(?<![\d/.-])(?:0?[1-9]|1[0-2])([-/.])(?:0?[1-9]|[12]\d|3[01])\1(?:20)?\d\d(?![-/.]?\d)",
         r"(?<![\d/.-])20\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?!\d)",
         r"(?<!\d)\d{1,2} \d{1,2} 20\d\d(?!\d)",
-        rf"(?<![A-Z0-9])\d{{1,2}}(?:ST|ND|RD|TH)?[ ,.-]*(?:{_MONTHS})[A-Z]*[ ,.-]*(?:20)?\d\d(?!\d)",
+        rf"(?<![A-Z0-9-])(?:0?[1-9]|[12]\d|3[01])(?:ST|ND|RD|TH)?[ -]?(?:{_MONTHS})[A-Z]*[ ,.-]{{0,2}}(?:20)?\d\d(?!\d)",
         r"(?<!\d)T?\d{1,2}:\d{2}(?::\d{2})?(?:\.\d{1,6})?(?: ?[AP]\.?M\b)?",
         r"(?<![A-Z0-9.,])\d{1,3}(?:,\d{2,3})+(?:\.\d+)?(?![\d,])",
         r"(?<![A-Z0-9.,])\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,])",
@@ -280,8 +280,8 @@ class _Reader:
         self.labels = []
         for match in self.spoken.labels.finditer(said):
             name = _tight(match[0])
-            name = name if name in self.spoken.channels or name in self.words.others else name.removesuffix("S")
-            channels = None if name in self.spoken.others else self.words.channels[name]
+            name = name if name in self.spoken.channels or name in self.spoken.others else name.removesuffix("S")
+            channels = None if name in self.spoken.others else self.spoken.channels[name]
             self.labels.append(_Label(*match.span(), channels))
         for label in self.labels:
             said = said[: label.start] + _LABEL * (label.end - label.start) + said[label.end :]
@@ -293,11 +293,10 @@ class _Reader:
         listed: tuple[int, _Label] | None = None  # where the last labelled id ends, and its label
         while nth < len(self.pieces):
             start = self.pieces[nth].start()
-            label, before = self._label_before(start), True
+            label = direct = self._label_before(start)
             if label is None and listed and self._close(self.said[listed[0] : start]):
                 label = listed[1]
-            if label is None:
-                label, before = self._label_after(nth), False
+            label = label or self._label_after(nth)
             if label is not None and label.channels is None:
                 nth = max(self._ends(nth)) + 1
                 continue
@@ -307,7 +306,7 @@ class _Reader:
                 continue
             last, rank, found = reading
             nth = last + 1
-            if self._refused(found, broken=rank[2] > 0, exempt=before and found.labelled):
+            if self._refused(found, broken=rank[2] > 0, exempt=direct is not None):
                 continue
             if found.labelled and label:
                 listed = (self.pieces[last].end(), label)
@@ -403,19 +402,17 @@ class _Reader:
             return True
         if Decimal(id_).normalize() in self.amounts or (_STAMP.fullmatch(id_) and not exempt):
             return True
-        return (broken or not exempt) and _dialled(id_, self.regions, broken=broken)
+        return (broken or not exempt) and _dialled(id_, self.regions, anywhere=broken and not exempt)
 
 
-def _dialled(digits: str, regions: Collection[str], *, broken: bool = False) -> bool:
-    """Could this be a phone of these regions, or of anywhere with the country's code? A number that is broken up as
-    phones are is one more readily.
-    """
-    if re.fullmatch(r"03\d{9}", digits) or (digits.startswith("00") and len(digits) > 10):
+def _dialled(digits: str, regions: Collection[str], *, anywhere: bool = False) -> bool:
+    """Could this be a phone of these regions or, with the country's code, of where customers are or of `anywhere`?"""
+    if re.fullmatch(r"03\d{9}", digits) or (digits.startswith("00") and _valid("+" + digits[2:], None)):
         return True
     if len(digits) <= 11 and (digits.startswith("0") or len(digits) == 10):
         return any(_valid(digits, region) for region in regions)
     abroad = _valid("+" + digits, None)
-    return bool(abroad) if broken else abroad in _vocabulary().countries
+    return bool(abroad) if anywhere else abroad in _vocabulary().countries
 
 
 def _valid(digits: str, region: str | None) -> str:

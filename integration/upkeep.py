@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 import structlog
@@ -239,11 +240,10 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
     asked_at = house.clock.now()
     held = {(seen.name, seen.language): seen for seen in adapter.fetch_templates(account)}
     submitted, refused = 0, ""
-    for key in TEMPLATES:
-        for language in LANGUAGES:
-            name, code = template_name(key, language), adapter.language_code(language)
-            if (name, code) in held:
-                continue
+    enough: TransientError | None = None
+    for key, language in product(TEMPLATES, LANGUAGES):
+        name, code = template_name(key, language), adapter.language_code(language)
+        if (name, code) not in held:
             try:
                 held[name, code] = adapter.create_template(account, template_text(key, language))
                 submitted += 1
@@ -252,11 +252,16 @@ def templates(house: House, store_id: int, connection_id: int) -> str:
                     vendor_id="", name=name, language=code, status="rejected", category="unknown", reason=str(fault)
                 )
                 refused = str(fault)
+            except TransientError as fault:  # so many an hour, says the channel; what was read is kept all the same
+                enough = fault
+                break
     with house.db.lane(store_id) as session:
         if _keep_templates(session, connection_id, held, heard, asked_at):
             ingest.hurry_waiting(session)
         session.bells.add("deliver")
     house.ring("deliver", store_id)
+    if enough is not None:
+        raise enough
     return f"{submitted} templates submitted" + (f"; one was refused: {refused}" if refused else "")
 
 

@@ -63,6 +63,8 @@ def upgrade() -> None:
         sa.Column("at", db.Instant(), nullable=True),
         sa.Column("sender", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=120), nullable=False),
+        sa.Column("note", sa.String(length=300), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("seen_at", db.Instant(), nullable=False),
         sa.ForeignKeyConstraint(["store_id"], ["stores.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
