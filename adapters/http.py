@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from integration.errors import ConfigurationError, OutcomeUnknown, TransientError
+from integration.errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
 from integration.ports import WebhookRequest
 
 USER_AGENT = "Dastak/1.0 (+https://dastak.example)"
@@ -71,6 +72,27 @@ def read(method: str, url: str, **kwargs: Any) -> httpx.Response:
         return call(method, url, **kwargs)
     except OutcomeUnknown as fault:
         raise TransientError(str(fault)) from None
+
+
+def download(url: str, most: int, *, headers: Mapping[str, str], timeout: float) -> tuple[int, bytes]:
+    """Status and content of a file, as it lies there; of anything but a 200 the content is left unread. Raises
+    PermanentError as soon as more than `most` bytes came, and TransientError, also when `timeout` seconds are over.
+    """
+    ends = time.monotonic() + timeout
+    limit = httpx.Timeout(timeout, connect=min(timeout, 5.0), pool=timeout)
+    sent = {**headers, "Accept": "*/*", "Accept-Encoding": "identity"}  # packed, a few bytes could become many
+    content = bytearray()
+    try:
+        with client().stream("GET", url, headers=sent, timeout=limit) as response:
+            for piece in response.iter_raw() if response.status_code == 200 else ():
+                content += piece
+                if len(content) > most:
+                    raise PermanentError(f"the file is larger than {most:,} bytes", reason="too_large")
+                if time.monotonic() > ends:
+                    raise TransientError(f"{_host(url)} hands the file out too slowly")
+    except (httpx.TransportError, httpx.StreamError) as fault:
+        raise TransientError(f"{_host(url)} could not be read from ({type(fault).__name__})") from None
+    return response.status_code, bytes(content)
 
 
 def body_of(response: httpx.Response) -> Any:

@@ -8,6 +8,8 @@ coded.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import re
 import secrets
@@ -134,7 +136,13 @@ FAILURES: dict[str, Failure] = {
 unreliable, so only the code counts.
 """
 
+MEDIA_HOST = re.compile(r"([a-z0-9-]+\.)*lookaside\.fbsbx\.com")
+"""Where Meta keeps customers' files (seen in public clients). The token goes nowhere else, whatever an answer says."""
+
 UNLISTED = Failure("give_up", "WhatsApp refused the message.")
+
+_FILE_TIMEOUT = 20.0
+"""Seconds that one file may take."""
 
 _PARAMETER_SPACE = re.compile(r"\s+")
 _FACT_FIELDS = frozenset({
@@ -144,7 +152,7 @@ _FACT_FIELDS = frozenset({
 
 
 class WhatsApp:
-    """See integration.ports.ChannelAdapter, AppWide, Challenges and SignsUpByCode."""
+    """See integration.ports.ChannelAdapter, AppWide, Challenges, SignsUpByCode and FetchesMedia."""
 
     name = "whatsapp"
     label = "WhatsApp"
@@ -183,6 +191,7 @@ class WhatsApp:
         self._secrets: tuple[str, ...] = settings["WHATSAPP_APP_SECRET"]
         self._verify_token: str = settings["WHATSAPP_VERIFY_TOKEN"]
         self._version: str = settings["WHATSAPP_GRAPH_VERSION"]
+        self._graph = httpx.URL(settings["WHATSAPP_GRAPH_URL"])
         self._base = f"{settings['WHATSAPP_GRAPH_URL']}/{self._version}"
         self._signup_config: str = settings["WHATSAPP_SIGNUP_CONFIG"]
         self._sdk: str = settings["WHATSAPP_SDK_URL"]
@@ -263,6 +272,47 @@ class WhatsApp:
         """Click to chat (faq.whatsapp.com/5913398998672934): the whole international number, digits only."""
         digits = "".join(letter for letter in number if letter.isascii() and letter.isdigit())
         return f"https://wa.me/{digits}?text={quote(text)}" if 7 <= len(digits) <= 15 else ""
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def media(self, account: Account, media_id: str, most: int) -> bytes:
+        """The id buys an address that lives five minutes, so one that is dead is asked for anew, once. Ids of what
+        customers sent live for seven days (Meta's page on media).
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,160}", media_id):
+            raise PermanentError("WhatsApp has no such file", reason="gone")
+        for _ in range(2):
+            about = self._about(account, media_id)
+            if _count(about.get("file_size")) > most:
+                raise PermanentError(f"the file is larger than {most:,} bytes", reason="too_large")
+            status, content = http.download(
+                self._may_hold_files(about.get("url")), most, headers=_bearer(account), timeout=_FILE_TIMEOUT
+            )
+            if status == 200:
+                return _whole(content, about.get("sha256"))
+            if status != 404:
+                raise TransientError(f"WhatsApp does not hand the file out (HTTP {status})")
+        raise PermanentError("WhatsApp no longer has the file", reason="gone")
+
+    def _about(self, account: Account, media_id: str) -> dict[str, Any]:
+        try:
+            return self._read(account, media_id, {"phone_number_id": account.name})
+        except PermanentError as fault:
+            raise PermanentError("WhatsApp no longer has the file", reason="gone", code=fault.code) from None
+
+    def _may_hold_files(self, address: Any) -> str:
+        """The address, if our token may go there: Meta's own, or where the Graph API is. It is read by what calls it,
+        so that both find the same host in it.
+        """
+        try:
+            url = httpx.URL(address)
+        except (httpx.InvalidURL, TypeError, ValueError):
+            raise TransientError("WhatsApp's answer names no address for the file") from None
+        beside = (url.scheme, url.host, url.port) == (self._graph.scheme, self._graph.host, self._graph.port)
+        of_meta = url.scheme == "https" and url.port is None and MEDIA_HOST.fullmatch(url.host)
+        if url.userinfo or not (beside or of_meta):
+            raise PermanentError("the file's address is not one of WhatsApp's", reason="refused")
+        return str(url)
 
     # -- the account -----------------------------------------------------------------------------------------------
 
@@ -369,8 +419,7 @@ class WhatsApp:
     # -- calling ---------------------------------------------------------------------------------------------------
 
     def _call(self, account: Account, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {account.credentials.get('access_token', '')}"}
-        return http.call(method, f"{self._base}/{path}", headers=headers, timeout=self._timeout, **kwargs)
+        return http.call(method, f"{self._base}/{path}", headers=_bearer(account), timeout=self._timeout, **kwargs)
 
     def _read(self, account: Account, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         try:
@@ -385,6 +434,24 @@ class WhatsApp:
             return answer
         fault = _fault(response, answer, sent=False)
         raise fault if not isinstance(fault, OutcomeUnknown) else TransientError(str(fault))
+
+
+def _bearer(account: Account) -> dict[str, str]:
+    return {"Authorization": f"Bearer {account.credentials.get('access_token', '')}"}
+
+
+def _count(raw: Any) -> int:
+    """Bytes, as far as they are told; none is no promise, the download is counted too."""
+    digits = str(raw)
+    return int(digits) if digits.isdecimal() and len(digits) <= 15 else 0
+
+
+def _whole(content: bytes, told: Any) -> bytes:
+    """The file, if it is the one that was told of: by its SHA-256, which comes as hex or as base64."""
+    digest = hashlib.sha256(content).digest()
+    if told and digest.hex() != str(told).lower() and base64.b64encode(digest).decode() != told:
+        raise TransientError("the file did not arrive whole")
+    return content
 
 
 # -- writing -------------------------------------------------------------------------------------------------------

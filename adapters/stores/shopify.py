@@ -51,6 +51,7 @@ from integration.ports import (
     Field,
     Grant,
     ParcelTold,
+    PaymentTold,
     StoreChange,
     StoreProfile,
     Visitor,
@@ -60,6 +61,7 @@ from integration.settings import Setting, some_words, url
 from integration.values import Address, Money, clean
 
 from .. import http, signing
+from . import advances
 
 SHOP = re.compile(r"[a-z0-9][a-z0-9\-]{0,60}\.myshopify\.com")
 
@@ -107,7 +109,11 @@ _ORDER_TOPICS = frozenset({
 OUR_TAGS = ("dastak-confirmed", "dastak-cancelled", "dastak-no-answer")
 """Tags of which an order carries one at a time."""
 
+PAID_TAG, PART_TAG = "dastak-paid", "dastak-part-paid"
+"""Tags of an order that was paid, or of which a part was, through Dastak."""
+
 _CANCEL_IS_DONE = re.compile(r"already.*cancel", re.IGNORECASE)
+_HAS_BEEN_PAID = frozenset({"PAID", "PARTIALLY_REFUNDED", "REFUNDED"})
 _FULFILLED_MEANWHILE = re.compile(r"unfulfillable status", re.IGNORECASE)
 
 _PATIENCE = 15.0
@@ -438,6 +444,62 @@ class Shopify:
         if errors and not all(_CANCEL_IS_DONE.search(error["message"]) for error in errors):
             raise PermanentError(f"Shopify would not cancel it: {errors[0]['message'][:200]}", reason="refused")
         return "cancelled in the store"
+
+    def tell_payment(self, account: Account, told: PaymentTold) -> str:
+        """A tag and a metafield, which may be written any number of times; the mark only after a look, and only for
+        the whole: orderMarkAsPaid records all that is outstanding, whatever was paid
+        (shopify.dev/docs/api/admin-graphql/latest/mutations/orderMarkAsPaid).
+        """
+        gid = _gid(told.order_id)
+        order = self._ask(account, _MONEY_QUERY, {"id": gid})["order"]
+        if order is None:
+            return "the order is no longer in the store"
+        if told.whole:
+            tag, key, value = PAID_TAG, "payment", told.reference
+            said = self._mark(account, order)
+        else:
+            tag, key, value = PART_TAG, "advance", advances((order["advance"] or {}).get("value"), told)
+            said = "left unpaid: a part was paid"
+        data = self._ask(
+            account,
+            _TAG_MUTATION,
+            {
+                "id": gid,
+                "tags": [tag],
+                "gone": [PART_TAG] if told.whole else [],
+                "metafields": [
+                    {
+                        "ownerId": gid,
+                        "namespace": "$app:dastak",
+                        "key": key,
+                        "type": "single_line_text_field",
+                        "value": value,
+                    }
+                ],
+            },
+        )
+        _refusals(data, "tagsAdd", "tagsRemove", "metafieldsSet")
+        return f"tagged {tag}, {said}"
+
+    def _mark(self, account: Account, order: Mapping[str, Any]) -> str:
+        """Mark an order as paid that was just looked at. Where a card is authorised the mark would capture it, and the
+        customer would have paid twice.
+        """
+        status = order["displayFinancialStatus"]
+        if status in _HAS_BEEN_PAID:
+            return "already paid in the store"
+        if order["cancelledAt"]:
+            return "not marked as paid: the order is cancelled in the store"
+        if status == "AUTHORIZED":
+            return "not marked as paid: that would also charge the card which the store has authorised"
+        if not order["canMarkAsPaid"]:
+            return "not marked as paid: the store does not allow it"
+        data = self._ask(account, _MARK_MUTATION, {"id": order["id"]})
+        if data["orderMarkAsPaid"]["userErrors"]:  # somebody else may have been quicker
+            now = self._ask(account, _MONEY_QUERY, {"id": order["id"]})["order"]
+            if now is None or now["displayFinancialStatus"] not in _HAS_BEEN_PAID:
+                _refusals(data, "orderMarkAsPaid")
+        return "marked as paid in the store"
 
     def tell_parcel(self, account: Account, told: ParcelTold) -> str:
         """A fulfilment under the parcel's number, and an event that says where it is. None of these mutations has an
@@ -950,6 +1012,19 @@ query Lines($id: ID!, $after: String) {{ order(id: $id) {{ lineItems(first: 250,
 _NODES_QUERY = "query Present($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 
 _LOOK_QUERY = "query Look($id: ID!) { order(id: $id) { id cancelledAt displayFinancialStatus } }"
+
+_MONEY_QUERY = """
+query Money($id: ID!) {
+  order(id: $id) {
+    id cancelledAt displayFinancialStatus canMarkAsPaid
+    advance: metafield(namespace: "$app:dastak", key: "advance") { value }
+  }
+}
+"""
+
+_MARK_MUTATION = """
+mutation Mark($id: ID!) { orderMarkAsPaid(input: { id: $id }) { order { id } userErrors { field message } } }
+"""
 
 _PARCEL = """{
   id status displayStatus trackingInfo { number }

@@ -35,6 +35,7 @@ from integration.ports import (
     Field,
     Grant,
     ParcelTold,
+    PaymentTold,
     StoreChange,
     StoreProfile,
     WebhookRequest,
@@ -43,20 +44,21 @@ from integration.settings import Setting
 from integration.values import Address, Money, clean
 
 from .. import http, signing
+from . import advances
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """States that are no order yet; they leak into webhooks."""
 
 PAYMENT = {
     "pending": "pending", "on-hold": "pending", "failed": "failed", "refunded": "refunded", "cancelled": "",
-    "processing": "pending", "completed": "pending",
+    "processing": "pending", "completed": "pending", "shipped": "pending", "partial-shipped": "pending",
+    "updated-tracking": "pending", "delivered": "pending",
 }  # fmt: skip
-"""What a status says about money where no payment date does. The date survives cancelling and failing, so it counts
-only in `PAID_IN`. Cash on delivery is `processing` without a date until it is completed."""
+"""What a status says about money where no payment date does. Cash on delivery is `processing` without a date until it
+is completed. Local gateways have statuses of their own (`mwSuccess`): what those say of money nobody here knows."""
 
-PAID_IN = frozenset(
-    {"processing", "completed", "on-hold", "shipped", "partial-shipped", "delivered", "updated-tracking"}
-)
+NOT_PAID_IN = frozenset({"pending", "failed", "cancelled", "refunded"})
+"""Where a payment date does not count, which survives what becomes of an order later."""
 
 FULFILMENT = {
     "pending": "unfulfilled", "on-hold": "unfulfilled", "processing": "unfulfilled", "failed": "", "cancelled": "",
@@ -67,6 +69,13 @@ FULFILMENT = {
 
 OPEN = frozenset({"pending", "on-hold", "processing"})
 """States in which an order may still be confirmed or cancelled by us."""
+
+MARK: dict[str, dict[str, Any]] = {
+    "pending": {"set_paid": True}, "failed": {"set_paid": True}, "on-hold": {"status": "processing"},
+}  # fmt: skip
+"""What marks an order as paid, by its status. WooCommerce heeds `set_paid` of an order only while that needs payment,
+which one on hold does not (WC_Order::needs_payment); moving that one on dates its payment (maybe_set_date_paid). One
+that is cancelled would come back to life, of any other nothing would change."""
 
 TRACKING = "_wc_shipment_tracking_items"
 """Where the usual plugins keep tracking numbers (seen in public clients). A shop without one shows them nowhere, so
@@ -337,9 +346,7 @@ class WooCommerce:
         if move:
             update["status"] = target
         self._write(account, "put", f"orders/{int(change.order_id)}", update)
-        notes = self._get(account, f"orders/{int(change.order_id)}/notes", {"type": "internal"})
-        if not any(note.get("note") == change.note for note in notes):
-            self._write(account, "post", f"orders/{int(change.order_id)}/notes", {"note": change.note})
+        self._note(account, f"orders/{int(change.order_id)}", change.note)
         if move:
             return f"noted, and moved from {status} to {target}"
         return "noted" if not target or status == target else f"noted only: the order is {status} by now"
@@ -365,10 +372,44 @@ class WooCommerce:
         if update:
             self._write(account, "put", path, update)
         note = f"{told.courier or 'Parcel'} {told.number}: {PLACES.get(told.status, told.status.replace('_', ' '))}"
-        notes = self._get(account, f"{path}/notes", {"type": "internal"})
-        if not any(one.get("note") == note and _written_since(one, told.at) for one in notes):
-            self._write(account, "post", f"{path}/notes", {"note": note})
+        self._note(account, path, note, told.at)
         return ", ".join(["noted", *said])
+
+    def tell_payment(self, account: Account, told: PaymentTold) -> str:
+        """Meta and a private note, and the mark where WooCommerce takes it. Looks first; what is there already is left
+        alone.
+
+        An order of cash on delivery keeps its status: WooCommerce takes a payment for the end of one, and a completed
+        order for a paid one (WC_Gateway_COD::change_payment_complete_order_status).
+        """
+        path = f"orders/{int(told.order_id)}"
+        order = self._get(account, path, absent_ok=True)
+        if order is None or order.get("status") == "trash":
+            return "the order is no longer in the store"
+        key = "_dastak_payment" if told.whole else "_dastak_advance"
+        noted = next((meta.get("value") for meta in _metas(order) if meta.get("key") == key), None)
+        value = told.reference if told.whole else advances(noted, told)
+        update: dict[str, Any] = {"meta_data": [{"key": key, "value": value}]} if noted != value else {}
+        status, cod = str(order.get("status")), order.get("payment_method") == "cod"
+        paid = bool(order.get("date_paid_gmt")) and status not in NOT_PAID_IN
+        if told.whole and status in MARK and not (paid or cod):
+            update |= MARK[status] | {"transaction_id": told.reference}
+        after = _object(self._write(account, "put", path, update)) if update else order
+        self._note(account, path, told.note)
+        if not told.whole:
+            return "noted, and left unpaid: a part was paid"
+        if paid:
+            return "noted: it is paid in the store already"
+        if after.get("status") != status and after.get("date_paid_gmt"):
+            return f"noted, and marked as paid: moved from {status} to {after.get('status')}"
+        why = ", as cash on delivery does until it is completed" if cod and status in OPEN else ""
+        return f"noted only: the order stays {after.get('status')} in the store{why}"
+
+    def _note(self, account: Account, path: str, note: str, at: datetime | None = None) -> None:
+        """A private note, unless the order has it: one of this very event, where `at` says when that was."""
+        notes = self._get(account, f"{path}/notes", {"type": "internal"})
+        if not any(one.get("note") == note and (at is None or _written_since(one, at)) for one in notes):
+            self._write(account, "post", f"{path}/notes", {"note": note})
 
     # -- calling ---------------------------------------------------------------------------------------------------
 
@@ -566,9 +607,9 @@ def _order(body: dict[str, Any]) -> OrderChanged:
 
 
 def _payment(status: str, paid_at: datetime | None, body: dict[str, Any]) -> str:
-    if paid_at is not None and status in PAID_IN:
+    if paid_at is not None and status not in NOT_PAID_IN:
         return "partially_refunded" if _list(body.get("refunds")) else "paid"
-    return PAYMENT.get(status, "pending" if status in PAID_IN else UNKNOWN)
+    return PAYMENT.get(status, UNKNOWN)
 
 
 def _address(raw: dict[str, Any], shipping: dict[str, Any], billing: dict[str, Any]) -> Address:
@@ -612,10 +653,14 @@ def _parcels(body: dict[str, Any], modified: datetime) -> Iterator[ParcelSeen]:
 
 def _tracking(body: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
     """Entries that hold tracking numbers, and these. PHP writes a list from which one was taken as an object."""
-    for meta in _list(body.get("meta_data")):
-        if isinstance(meta, dict) and meta.get("key") == TRACKING:
+    for meta in _metas(body):
+        if meta.get("key") == TRACKING:
             value = meta.get("value")
             yield meta, list(value.values()) if isinstance(value, dict) else _list(value)
+
+
+def _metas(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (meta for meta in _list(body.get("meta_data")) if isinstance(meta, dict))
 
 
 def _shipped_at(raw: dict[str, Any]) -> datetime | None:
@@ -625,8 +670,8 @@ def _shipped_at(raw: dict[str, Any]) -> datetime | None:
 
 def _consents(body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Boxes of the checkout: "1" is ticked; "0" was shown and left empty, which takes nothing back."""
-    for meta in _list(body.get("meta_data")):
-        key = str(meta.get("key", "")) if isinstance(meta, dict) else ""
+    for meta in _metas(body):
+        key = str(meta.get("key", ""))
         if key and str(meta.get("value")) == "1":
             if _MARKETING_OPT_IN.search(key):
                 yield "marketing", "granted", f"checkout box {key[:80]}"

@@ -613,7 +613,9 @@ class Root:
         body = order["body"]
         refunded = sum(float(t["amount"]) for t in order["transactions"] if t["kind"] == "REFUND")
         received = sum(
-            float(t["amount"]) for t in order["transactions"] if t["kind"] == "SALE" and t["status"] == "SUCCESS"
+            float(t["amount"])
+            for t in order["transactions"]
+            if t["kind"] in ("SALE", "CAPTURE") and t["status"] == "SUCCESS"
         )
         lines = [self._line(line) for line in body["line_items"]]
         return {

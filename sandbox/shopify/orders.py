@@ -346,23 +346,29 @@ def remove_tags(order: Record, tags: list[str]) -> list[str]:
 
 
 def can_be_paid(order: Record) -> bool:
+    """Something is outstanding and it is not paid; a card that was only authorised counts. Of a cancelled order
+    nothing is outstanding.
+    """
     body = order["body"]
-    return body["financial_status"] in ("pending", "partially_paid") and body["cancelled_at"] is None
+    outstanding = float(body["total_outstanding"]) > 0 and body["financial_status"] != "paid"
+    return outstanding and body["cancelled_at"] is None
 
 
 def pay(order: Record, now: str) -> list[str]:
+    """All that is outstanding: as a sale, or by capturing what was authorised."""
     body = order["body"]
     body["financial_status"] = "paid"
     paid = body["total_outstanding"]
     body["total_outstanding"] = "0.00"
-    pending = next((t for t in order["transactions"] if t["status"] == "PENDING"), None)
+    opened = next((t for t in order["transactions"] if t["status"] == "PENDING" or t["kind"] == "AUTHORIZATION"), None)
+    captured = opened is not None and opened["kind"] == "AUTHORIZATION"
     order["transactions"].append(
         {
             "id": order["transactions"][-1]["id"] + 10**14,
-            "kind": "SALE",
+            "kind": "CAPTURE" if captured else "SALE",
             "status": "SUCCESS",
-            "gateway": pending["gateway"] if pending else "manual",
-            "manual": True,
+            "gateway": opened["gateway"] if opened else "manual",
+            "manual": not captured,
             "amount": paid,
             "created_at": now,
         }

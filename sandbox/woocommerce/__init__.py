@@ -161,7 +161,6 @@ class WooCommerce:
     def save(self, order: Record, status: str | None = None) -> None:
         """The order was edited; perhaps its status with it."""
         with self.world.lock:
-            stock_moved = False
             before = order["status"]
             if status is not None and before == "trash":
                 order["status"] = status  # by REST: nothing is announced for it
@@ -169,13 +168,22 @@ class WooCommerce:
                 order["modified"] = int(self.world.clock.time())
                 self.orders.touch(str(order["id"]))
                 return
-            if status is not None:
-                stock_moved = orders.set_status(self.world, order, status)
-            self._changed(order)
-            if stock_moved:
-                self._stock_changed(order)
-            if order["status"] != before:
-                self.webhooks.event(f"action.woocommerce_order_status_{order['status']}", order["id"])
+            stock_moved = status is not None and orders.set_status(self.world, order, status)
+            self._saved(order, before, stock_moved)
+
+    def complete_payment(self, order: Record, transaction: str) -> None:
+        """A program says that the money is there."""
+        with self.world.lock:
+            before = order["status"]
+            stock_moved = orders.complete_payment(self.world, order, transaction)
+            self._saved(order, before, stock_moved)
+
+    def _saved(self, order: Record, before: str, stock_moved: bool) -> None:
+        self._changed(order)
+        if stock_moved:
+            self._stock_changed(order)
+        if order["status"] != before:
+            self.webhooks.event(f"action.woocommerce_order_status_{order['status']}", order["id"])
 
     def pay(self, order: Record, transaction: str | None = None) -> None:
         with self.world.lock:

@@ -246,14 +246,36 @@ def from_checkout(world: World, home: str, basket: Basket) -> Record:
 # The rules of a status
 
 
+def needs_payment(order: Record) -> bool:
+    """WC_Order::needs_payment: not of an order on hold."""
+    return order["status"] in ("pending", "failed") and Decimal(total_of(order)) > 0
+
+
+def status_when_paid(order: Record) -> str:
+    """Where a payment takes an order: the gateway for cash on delivery takes it for the end of one."""
+    return "completed" if order["payment_method"] == "cod" else "processing"
+
+
+def complete_payment(world: World, order: Record, transaction: str) -> bool:
+    """WC_Order::payment_complete: it revives a cancelled order, and does nothing to one that is further on. True if
+    stock moved.
+    """
+    if order["status"] not in ("on-hold", "pending", "failed", "cancelled"):
+        return False
+    if transaction:
+        order["transaction_id"] = transaction
+    if order["paid"] is None:
+        order["paid"] = int(world.clock.time())
+    return set_status(world, order, status_when_paid(order))
+
+
 def set_status(world: World, order: Record, status: str) -> bool:
     """Any to any is allowed. Stock, dates and the note follow as WooCommerce does them. True if stock moved."""
     before, now = order["status"], int(world.clock.time())
     if before == status:
         return False
     order["status"] = status
-    paid_at = "completed" if order["payment_method"] == "cod" else "processing"
-    if order["paid"] is None and status in {paid_at, "completed"}:
+    if order["paid"] is None and status in {status_when_paid(order), "completed"}:
         order["paid"] = now  # and it stays: cancelling, failing or reopening does not clear it
     if status == "completed":
         order["completed"] = now
@@ -370,7 +392,7 @@ def rendered(order: Record, home: str, in_webhook: bool = False) -> Record:
         ],
         "payment_url": f"{home}/checkout/order-pay/{id}/?pay_for_order=true&key={order['order_key']}",
         "is_editable": status in ("pending", "on-hold", "auto-draft", "failed"),
-        "needs_payment": status in ("pending", "failed") and Decimal(total) > 0,
+        "needs_payment": needs_payment(order),
         "needs_processing": True,
         "date_created_gmt": gmt(order["created"]),
         "date_modified_gmt": gmt(order["modified"]),

@@ -362,10 +362,10 @@ class Rest:
             if re.fullmatch(r"\d{1,9}(\.\d{1,2})?", str(line.get("total", ""))):
                 shipping["total"] = orders.money(orders.Decimal(str(line["total"])))
             order["shipping_lines"].append(shipping)
+        self._woo.create_by_rest(order, status or "pending")
         if stated.get("set_paid") is True:
-            status = status or "processing"
-            order["paid"] = order["created"]
-        return self._woo.create_by_rest(order, status or "pending")
+            self._woo.complete_payment(order, order["transaction_id"])
+        return order
 
     def update_order(self, id: int) -> Response:
         return answer(self._rendered(self._updated(self._order(id), self._body())))
@@ -373,10 +373,9 @@ class Rest:
     def _updated(self, order: Record, stated: Record) -> Record:
         status = self._status_in(stated)
         self._apply(order, stated)
-        if stated.get("set_paid") is True and order["paid"] is None:
-            order["paid"] = int(self._world.clock.time())
-            status = status or "processing"
         self._woo.save(order, status)
+        if stated.get("set_paid") is True and orders.needs_payment(order):
+            self._woo.complete_payment(order, order["transaction_id"])
         return order
 
     @staticmethod
