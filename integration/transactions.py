@@ -232,8 +232,10 @@ def _vocabulary() -> _Vocabulary:
         for label in wallet.labels:
             phrases.setdefault(plain(label), set()).add(wallet.channel)
     others = {plain(label) for kind in table["others"].values() for label in kind}
-    ordered = sorted(phrases.keys() | others, key=len, reverse=True)
-    loose = "|".join(r"[\s._/-]*".join(re.escape(word) for word in phrase.split()) for phrase in ordered)
+    loose = "|".join(
+        r"[\s._/-]*".join(re.escape(word) for word in phrase.split()) + (r"(?!S?\d)" if phrase in others else "")
+        for phrase in sorted(phrases.keys() | others, key=len, reverse=True)
+    )
     sign = money_sign().pattern
     return _Vocabulary(
         labels=re.compile(rf"(?<![^\W_])(?:{loose})S?(?![^\W\d_]|[\u0900-\u0963])(?!\d{{1,3}}[A-Z])"),
@@ -241,7 +243,7 @@ def _vocabulary() -> _Vocabulary:
         others=frozenset(_tight(phrase) for phrase in others),
         between=frozenset(plain(word) for word in table["between"]),
         sums=(
-            re.compile(rf"(?<![A-Z0-9])\d{{1,8}}\s?(?:/[-=]|{sign}(?![\s.:=-]*\d{{1,8}}(?!\d)))"),
+            re.compile(rf"(?<![A-Z0-9-])\d{{1,8}} ?(?:/[-=]|{sign}(?![\s.:=-]*\d{{1,8}}(?!\d)))"),
             re.compile(rf"{sign}[\s:=-]*\d{{1,8}}(?:[.,]\d+)*(?!\d)(?:\s?/[-=])?"),
         ),
         countries=frozenset(_file()["phones"]["countries"]),
