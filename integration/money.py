@@ -96,3 +96,14 @@ def standing(words: Iterable[Word], total: Decimal, *, is_cod: bool) -> Standing
     else:
         status = "failed" if tries and max(tries)[2] in ("failed", "expired") else "pending"
     return Standing(status, gross - back, back, disputed)
+
+
+def becomes(now: str, stands: Standing) -> str:
+    """The payment status of an order that has `now`, when its money stands so. Money that is there never un-happens,
+    and an order that was refunded stays so: what comes after that is for a person.
+    """
+    if now == "refunded" or (now in SETTLED - {"cod_due"} and stands.status in AWAITED | {"cod_due"}):
+        return now
+    if now == "partially_refunded" and stands.status == "paid":
+        return now
+    return stands.status

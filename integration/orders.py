@@ -33,7 +33,7 @@ from .customers import (
 )
 from .db import Amount, Base, Id, Instant, Json, Session, Tenant
 from .events import UNKNOWN, OrderChanged, OrderRemoved, ParcelSeen, Person, ShipmentScanned
-from .money import AWAITED, STORE, Word, standing
+from .money import AWAITED, STORE, Word, becomes, standing
 from .parcels import NOT_SCANNED, STATUSES, Place, minute, place, same_scan, tracking_number
 from .ports import Booked
 from .stores import Policy, Store
@@ -948,7 +948,7 @@ def payment_of(order: Order, in_store: str) -> str:
     """
     if in_store not in ("pending", "cod_due", "failed") or all(p.source == STORE for p in order.payments):
         return in_store
-    return standing(words_of(order), order.total, is_cod=order.is_cod).status
+    return becomes(order.payment, standing(words_of(order), order.total, is_cod=order.is_cod))
 
 
 def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: Moves) -> None:

@@ -17,7 +17,7 @@ from .errors import NotUnderstood
 from .events import UNKNOWN, PaymentChanged, PaymentHinted
 from .inbox import conversation_with
 from .intents import PaymentIntent
-from .money import AWAITED, SAID, SETTLED, Standing, standing
+from .money import SAID, Standing, becomes, standing
 from .orders import Book, Change, Moves, Order, Payment, append_payment, let_go, whole, words_of
 from .outbox import put_write_back
 from .ports import PaymentTold
@@ -160,7 +160,7 @@ def follow(
     moves = Moves(session, order, cause, at, delivery_id)
     due_before = order.due
     order.received = stands.received
-    moves.to("payment", _next(order, stands), note=note or f"{means} {reference}")
+    moves.to("payment", becomes(order.payment, stands), note=note or f"{means} {reference}")
     if order.payment in ("paid", "partially_refunded", "refunded") and order.confirmation == "awaiting":
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
     let_go(order, moves)
@@ -171,15 +171,6 @@ def follow(
     if stands.disputed and any(p.status == "disputed" and p.at == at for p in order.payments):
         alert(session, order, "the payment is disputed: answer the gateway in time", at)
     return moves.made
-
-
-def _next(order: Order, stands: Standing) -> str:
-    """Money that is there never un-happens, and an order that was refunded stays so: what comes after that is for a
-    person.
-    """
-    if order.payment == "refunded" or (order.payment in SETTLED - {"cod_due"} and stands.status in AWAITED):
-        return order.payment
-    return stands.status
 
 
 def _look_closely(

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 
-from integration.money import SETTLED, Word, standing
+from integration.money import SETTLED, Word, becomes, standing
+from integration.orders import PAYMENT
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOTAL = Decimal(1500)
@@ -100,3 +101,74 @@ def test_any_order_of_a_hundred_thousand_histories_ends_the_same_and_nothing_unp
         if got >= TOTAL and not returned:
             assert told.status == "paid"
         assert (told.status == "cod_due") <= is_cod
+
+
+class Life:
+    """An order's money as it is moved word by word, beside what really happened to it."""
+
+    def __init__(self, dice: Random) -> None:
+        self.dice, self.is_cod = dice, dice.random() < 0.2
+        self.words: list[Word] = []
+        self.status = "cod_due" if self.is_cod else "pending"
+        self.cancelled = self.sent = False
+        self.gained: dict[str, int] = {}
+        self.returned: dict[str, int] = {}
+
+    def hear(self, source: str, status: str, reference: str, amount: int | None, at: int) -> None:
+        if source != "claim" and status == "paid":
+            self.gained[reference] = max(self.gained.get(reference, 0), amount or 0)
+        if status == "refunded":
+            self.returned[reference] = max(self.returned.get(reference, 0), amount or 0)
+            self.gained[reference] = max(self.gained.get(reference, 0), amount or 0)
+        self.words.append(word(source, status, reference, amount, at))
+        became = becomes(self.status, standing(self.words, TOTAL, is_cod=self.is_cod))
+        assert became == self.status or became in PAYMENT[self.status], f"{self.status} cannot become {became}"
+        self.status = became
+
+    def book(self) -> None:
+        """As dispatch.READY has it, asked when the courier is about to be told."""
+        if self.status in SETTLED and not self.cancelled and not self.sent:
+            self.sent = True
+            assert self.is_cod or sum(self.gained.values()) >= TOTAL, "it was sent unpaid"
+
+
+def test_no_interleaving_of_a_hundred_thousand_sends_what_is_unpaid() -> None:
+    """Webhooks and polls that say the same, claims, verifications, refunds, cancellations and bookings, doubled and in
+    any order: every move is a legal one, nothing is paid without evidence, and no payment is lost.
+    """
+    dice = Random(4)
+    paid_at_last = 0
+    for _ in range(100_000):
+        life = Life(dice)
+        happens: list[tuple[str, str, str, int | None]] = []
+        for nth in range(dice.randint(1, 2)):
+            name = f"p{nth}"
+            if dice.random() < 0.4:
+                happens.append(("g", dice.choice(["failed", "expired", "cancelled", "pending"]), name, None))
+            if dice.random() < 0.45:
+                amount = dice.choice([500, 1500, 1500])
+                happens += [("g", "paid", name, amount)] * dice.randint(1, 2)
+                if dice.random() < 0.25:
+                    happens.append(("g", "refunded", name, dice.choice([250, amount])))
+        if dice.random() < 0.4:
+            happens.append(("claim", "claimed", "c", 1500))
+            if dice.random() < 0.5:
+                happens += [("merchant", "paid", "wallet:1", 1500), ("claim", "verified", "c", 1500)]
+            elif dice.random() < 0.5:
+                happens.append(("claim", "rejected", "c", 1500))
+        happens += [("", dice.choice(["book", "book", "cancel"]), "", None) for _ in range(dice.randint(1, 3))]
+        happens += dice.choices(happens, k=dice.randint(0, 2))
+        dice.shuffle(happens)
+        for at, (source, what, reference, amount) in enumerate(happens):
+            if what == "book":
+                life.book()
+            elif what == "cancel":
+                life.cancelled = True
+            else:
+                life.hear(source, what, reference, amount, at)
+        told = standing(life.words, TOTAL, is_cod=life.is_cod)
+        assert told.received == sum(life.gained.values()) - sum(life.returned.values()), "a payment was lost or made up"
+        if life.status in SETTLED - {"cod_due"}:
+            assert sum(life.gained.values()) >= TOTAL, "paid without evidence"
+            paid_at_last += 1
+    assert paid_at_last > 20_000
