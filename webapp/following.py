@@ -1,41 +1,27 @@
 """/t/<token>: the page on which a customer follows a parcel. Whoever has the address may look; nobody signs in.
 
-It reads the database and nothing else, so it works while the courier is away. It sets no cookie, runs no script and
-loads nothing from anywhere but here; its style is a part of it, and the browser is told by a hash which style that is.
+It reads the database and nothing else, so it works while the courier is away, and runs no script. What it shares with
+other pages for strangers is in public.py.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, make_response, render_template, request
-from markupsafe import Markup
-from sqlalchemy import select
+from flask import Blueprint, Response
 
-from integration.branding import Palette, palette
-from integration.catalogue import wording
-from integration.db import Session
 from integration.following import Followed, Stop, follow, shipment_of, store_of
 from integration.orders import Shipment, language_for
 from integration.rendering import isolated
-from integration.stores import Logo, Store
-from integration.values import LANGUAGES, RIGHT_TO_LEFT
+from integration.stores import Store
 
+from . import public
 from .auth import house
-from .channels import LANGUAGE_NAMES
 
 pages = Blueprint("following", __name__, url_prefix="/t")
 
-_POLICY = (
-    "default-src 'none'; style-src '{style}'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 _SCANS_SHOWN = 6
 """The rest is behind a fold."""
 
@@ -58,102 +44,42 @@ def show(token: str) -> Response:
         if shipment is None:
             return missing()
         store = session.get_one(Store, store_id)
-        asked = _asked()
-        language = asked or language_for(shipment.order, store.policy)
+        language = public.asked() or language_for(shipment.order, store.policy)
         seen = follow(shipment, store, language, session.now())
-        colours = palette(store.policy.brand_colour)
-        style, digest = _style(colours)
-        html = render_template(
+        return public.page(
+            session,
+            store,
             "following.html",
+            "following.css",
+            language=language,
             seen=seen,
             words=seen.words,
-            language=language,
-            asked=asked,
             named=isolated({"order": seen.order, "store": seen.store, "city": seen.city}, language),
-            languages=LANGUAGE_NAMES,
             token=token,
-            logo=_logo(session),
-            colours=colours,
-            style=style,
             image=PICTURES.get(seen.status, "box"),
             drawn=_draw(seen.route, seen.rtl),
             courier_page=_courier_page(seen),
             courier_site=_courier_site(shipment),
-            write=_chat(store, seen),
+            write=public.chat(store, seen.words["greeting"].format(order=seen.order)),
             shown=_SCANS_SHOWN,
         )
-    return _answer(html, 200, digest)
 
 
 @pages.get("/<token>/logo")
 def logo(token: str) -> Response:
-    """The shop's picture, of the type its bytes were found to be and of no other."""
+    """The shop's picture."""
     store_id = store_of(house().db, token)
-    if store_id is None:
-        return missing()
-    with house().db.read(store_id) as session:
-        kept = session.scalars(select(Logo)).first()
-    if kept is None:
-        return missing()
-    answer = Response(kept.content, content_type=kept.kind)
-    answer.headers["Cache-Control"] = "private, max-age=86400"
-    answer.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    return _unlisted(answer)
+    return (public.logo(store_id) if store_id is not None else None) or missing()
 
 
 @pages.get("/")
 @pages.get("/<path:_rest>")
 def missing(_rest: str = "") -> Response:
-    """There is no such parcel, or not any more, or it is nobody's business: one page for all, which tells nothing."""
-    language = _asked() or request.accept_languages.best_match(LANGUAGES) or "en"
-    style, digest = _style(palette(""))
-    html = render_template(
-        "missing.html",
-        words=wording(language).page,
-        language=language,
-        rtl=language in RIGHT_TO_LEFT,
-        style=style,
-    )
-    answer = _answer(html, 404, digest)
-    answer.headers["Vary"] = "Accept-Language"
-    return answer
-
-
-def _asked() -> str:
-    """The language that the reader chose, if any."""
-    wanted = request.args.get("lang", "")
-    return wanted if wanted in LANGUAGES else ""
-
-
-def _answer(html: str, status: int, digest: str) -> Response:
-    answer = make_response(html, status)
-    answer.headers["Content-Security-Policy"] = _POLICY.format(style=digest)
-    answer.headers["Cache-Control"] = "private, max-age=60"
-    return _unlisted(answer)
-
-
-def _unlisted(answer: Response) -> Response:
-    """The address is the key, so no search engine is to keep it and no other site to learn it."""
-    answer.headers["X-Robots-Tag"] = "noindex, nofollow"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
-
-
-@lru_cache(maxsize=256)
-def _style(colours: Palette) -> tuple[Markup, str]:
-    """The page's style in a shop's colours, and its hash as the content security policy takes it."""
-    css = render_template("following.css", colours=colours)
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return Markup(css), f"sha256-{digest}"  # noqa: S704  ours; the colours in it are six hexadecimal digits
+    """There is no such parcel."""
+    return public.missing("page")
 
 
 # -- what the core does not know -----------------------------------------------------------------------------------
-
-
-def _logo(session: Session) -> Any:
-    """What the page needs of the logo: not its bytes."""
-    return session.execute(select(Logo.digest, Logo.width, Logo.height)).first()
 
 
 def _courier_page(seen: Followed) -> str:
@@ -174,16 +100,6 @@ def _courier_site(shipment: Shipment) -> tuple[str, str] | None:
     if adapter is None or not adapter.website.startswith(("https://", "http://")):
         return None
     return adapter.website, urlsplit(adapter.website).netloc.removeprefix("www.")
-
-
-def _chat(store: Store, seen: Followed) -> str:
-    """Where the customer writes to the shop; empty while it has no number."""
-    channel = store.connection("channels")
-    adapter = house().registry.find("channels", channel.adapter) if channel is not None else None
-    if channel is None or adapter is None:
-        return ""
-    url: str = adapter.chat_url(str(channel.state.get("number", "")), seen.words["greeting"].format(order=seen.order))
-    return url
 
 
 # -- the drawing of its way ----------------------------------------------------------------------------------------
