@@ -24,7 +24,21 @@ from integration.ingest import Mailroom
 from integration.logs import set_up_logs
 from integration.settings import dotenv_path
 
-from . import auth, channels, commands, couriers, dispatch, following, health, install, journeys, look, orders, setup
+from . import (
+    auth,
+    channels,
+    commands,
+    couriers,
+    dispatch,
+    following,
+    health,
+    install,
+    journeys,
+    look,
+    orders,
+    paying,
+    setup,
+)
 from .webhooks import Webhooks
 
 log = structlog.get_logger(__name__)
@@ -48,7 +62,7 @@ def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     app.extensions["house"] = house
     app.extensions["mailroom"] = mailroom
     # couriers before channels: /app/<channel> takes any name
-    for part in (health, install, setup, couriers, dispatch, look, channels, orders, journeys, following):
+    for part in (health, install, setup, couriers, dispatch, look, channels, orders, journeys, following, paying):
         app.register_blueprint(part.pages)
     app.before_request(_read_body)
     auth.guard(app)
