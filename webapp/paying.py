@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from integration.catalogue import Wording, wording
 from integration.collecting import NotAsked, came_back, open_checkout
+from integration.db import Session
 from integration.errors import DastakError, OutcomeUnknown, PermanentError, TransientError
 from integration.intents import (
     CHECKOUT,
@@ -95,12 +96,11 @@ def show(token: str) -> AnyResponse:
 @pages.post("/<token>")
 def pay(token: str) -> AnyResponse:
     """Open a checkout and go there."""
-    here, store_id = house(), store_of(house().db, token)
+    store_id = _whose(token)
     if store_id is None:
         return missing()
     try:
-        checkout = open_checkout(here, store_id, token, f"{here.settings.public_url}{url_for('.back', token=token)}")
-        return _going(store_id, token, checkout)
+        return _going(store_id, token, open_checkout(house(), store_id, token, _return_url(token)))
     except NotAsked:
         return redirect(_here(token), 303)
     except (TransientError, OutcomeUnknown) as fault:
@@ -116,12 +116,11 @@ def back(token: str) -> AnyResponse:
     """A browser comes back from a gateway, with whatever the gateway gave it. Nothing is decided by that, so it needs
     no proof.
     """
-    store_id = store_of(house().db, token)
+    store_id = _whose(token)
     if store_id is None:
         return missing()
-    return_url = f"{house().settings.public_url}{url_for('.back', token=token)}"
     try:
-        further = came_back(house(), store_id, token, request.values.to_dict(), return_url)
+        further = came_back(house(), store_id, token, request.values.to_dict(), _return_url(token))
         if further is not None:
             return _going(store_id, token, further)
     except DastakError as fault:
@@ -143,6 +142,25 @@ def missing(_rest: str = "") -> Response:
     return public.missing("pay")
 
 
+def _whose(token: str) -> int | None:
+    """The store of a payment, unless its customer was forgotten."""
+    store_id = store_of(house().db, token)
+    if store_id is None:
+        return None
+    with house().db.read(store_id) as session:
+        return store_id if _asked_now(session, token) is not None else None
+
+
+def _asked_now(session: Session, token: str) -> PaymentIntent | None:
+    """What the order behind a token is asked for now. Of a customer who was forgotten nothing is."""
+    named = intent_of(session, token)
+    return current(named.order) if named is not None and named.order.erased_at is None else None
+
+
+def _return_url(token: str) -> str:
+    return f"{house().settings.public_url}{url_for('.back', token=token)}"
+
+
 def _here(token: str, back: int | None = None) -> str:
     return url_for(".show", token=token, lang=public.asked() or None, back=back)
 
@@ -153,9 +171,8 @@ def _shown(token: str, fault: str = "", status: int = 200) -> Response:
     if store_id is None:
         return missing()
     with house().db.read(store_id) as session:
-        named = intent_of(session, token)
-        intent = current(named.order) if named is not None else None
-        if intent is None or intent.order.erased_at is not None:
+        intent = _asked_now(session, token)
+        if intent is None:
             return missing()
         store = session.get_one(Store, store_id)
         language = public.asked() or language_for(intent.order, store.policy)
@@ -192,8 +209,7 @@ def _going(store_id: int, token: str, checkout: Checkout) -> Response:
     if not origin:
         raise PermanentError("the gateway named no address that can be opened")
     with house().db.read(store_id) as session:
-        named = intent_of(session, token)
-        intent = current(named.order) if named is not None else None
+        intent = _asked_now(session, token)
         if intent is None:
             return missing()
         store = session.get_one(Store, store_id)
@@ -264,7 +280,7 @@ def _see(intent: PaymentIntent, store: Store, language: str, now: datetime) -> A
         amount=amount.shown(language),
         means=clean(intent.label, 60) or words.fallbacks["means"],
         reference=intent.reference,
-        account=account if state == "open" else None,
+        account=_plain(account) if account is not None and state == "open" else None,
         until=_when(intent.expires_at, store, words),
         items=tuple((item.quantity, clean(item.title, 120)) for item in order.items),
     )
@@ -298,6 +314,12 @@ def _is_true(state: str, intent: PaymentIntent, opens: bool) -> bool:
         "closed": order.gone or order.dispatched,
         "expired": not opens,  # a new one is had by the button
     }.get(state, False)
+
+
+def _plain(account: TransferAccount) -> TransferAccount:
+    """As it is shown: what merchants write is free text."""
+    title, number, bank = (clean(text, 80) for text in (account.title, account.number, account.bank))
+    return TransferAccount(account.wallet, title, number, bank)
 
 
 def _when(at: datetime, store: Store, words: Wording) -> str:
