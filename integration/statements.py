@@ -23,7 +23,7 @@ from typing import Any
 
 from babel.dates import get_month_names
 
-from .transactions import bare, ids_in, money_sign, numbers, plain, words
+from .transactions import bare, dialled, ids_in, money_sign, numbers, plain, words
 from .values import LANGUAGES, babel_locale, clean
 
 LARGEST = 5_000_000
@@ -114,14 +114,14 @@ def read(content: bytes) -> Table:
 
 
 def _decoded(content: bytes) -> str:
+    encodings = ["utf-8-sig", "cp1252"]
+    evens, odds = content[::2].count(0), content[1::2].count(0)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ["utf-16"]
-    elif content[1:200:2].count(0) > 50 or (content[1:200:2] and not any(content[1:200:2])):
+    elif odds and not evens and b"\n\0" in content:
         encodings = ["utf-16-le"]
-    elif content[0:200:2].count(0) > 50:
+    elif evens and not odds and b"\0\n" in content:
         encodings = ["utf-16-be"]
-    else:
-        encodings = ["utf-8-sig", "cp1252"]
     for encoding in encodings:
         try:
             return content.decode(encoding)
@@ -234,8 +234,8 @@ def _is(reads: Callable[[str], object], cell: str) -> bool:
 
 _LOOKS: dict[str, Callable[[str], bool]] = {
     "at": lambda cell: _is(moment, cell),
-    "sender": _looks_like_a_phone,
     "transaction": _looks_like_an_id,
+    "sender": _looks_like_a_phone,
     "amount": lambda cell: _is(amount, cell) and len(bare(cell)) < 10,
 }
 
@@ -451,7 +451,7 @@ def _months() -> dict[str, int]:
             for context in ("format", "stand-alone"):
                 for nth, name in get_month_names(width, context, locale=babel_locale(language)).items():
                     found[plain(name).strip(".")] = nth
-    return found | {"SEPT": 9}
+    return found | {"SEP": 9, "SEPT": 9}
 
 
 def _month_first(cells: Iterable[str]) -> bool:
@@ -496,7 +496,7 @@ def match(claims: Sequence[Claim], lines: Sequence[Line]) -> list[Match]:
     """One match for each claim, in their order. A transaction proves one claim at most, however often the statement
     lists it: of two claims to it the one that fits better has it, then the one that was asked for first.
     """
-    by_id = _by_id(lines)
+    by_id = _by_id(lines, {_same(claim.id) for claim in claims})
     pairs = sorted(
         (_FIT.index(_verdict(claim, lines[nth])), claim.asked_at, place, lines[nth].number, nth)
         for place, claim in enumerate(claims)
@@ -516,9 +516,9 @@ def match(claims: Sequence[Claim], lines: Sequence[Line]) -> list[Match]:
     return [matched.get(place) or _nothing(claim, by_id) for place, claim in enumerate(claims)]
 
 
-def _by_id(lines: Sequence[Line]) -> dict[str, list[int]]:
-    """The lines by what they may be claimed by: their ids, and long numbers in their descriptions that only one of
-    them holds. An account that stands in many descriptions names no transaction.
+def _by_id(lines: Sequence[Line], wanted: set[str]) -> dict[str, list[int]]:
+    """The lines by what they may be claimed by: their ids, and of what is `wanted` long numbers in their descriptions
+    that only one of them holds. An account that stands in many descriptions names no transaction, nor does a phone.
     """
     found: dict[str, list[int]] = {}
     told: dict[str, dict[str, list[int]]] = {}
@@ -526,7 +526,8 @@ def _by_id(lines: Sequence[Line]) -> dict[str, list[int]]:
         if line.transaction:
             found.setdefault(_same(line.transaction), []).append(nth)
         for number in numbers(line.note):
-            told.setdefault(_same(number), {}).setdefault(_same(line.transaction) or line.raw, []).append(nth)
+            if (id_ := _same(number)) in wanted and not dialled(number):
+                told.setdefault(id_, {}).setdefault(_same(line.transaction) or line.raw, []).append(nth)
     for id_, holders in told.items():
         if len(holders) == 1 and id_ not in found:
             found[id_] = next(iter(holders.values()))
@@ -558,25 +559,34 @@ def _proof(claim: Claim, line: Line, verdict: str) -> Match:
 
 def _suggestions(claims: Sequence[Claim], lines: Sequence[Line], spent: set[int]) -> dict[int, Match]:
     """Lines that nobody claims and that fit one open claim only, by amount and phone."""
-    open_ = [place for place, claim in enumerate(claims) if not claim.id]
+    waiting: dict[Decimal, list[tuple[int, list[str]]]] = {}
+    for place, claim in enumerate(claims):
+        if not claim.id and claim.phones:
+            waiting.setdefault(claim.amount, []).append((place, [bare(phone) for phone in claim.phones]))
     found: dict[int, Match] = {}
-    for nth, line in enumerate(lines):
-        fitting = [place for place in open_ if _fits(claims[place], line)] if nth not in spent else []
-        if len(fitting) == 1 and fitting[0] not in found:
-            why = (
-                f"Row {line.number} of the statement has this amount and comes from the customer's phone: please check."
-            )
+    named: set[str] = set()
+    for nth, line in sorted(enumerate(lines), key=lambda one: one[1].number):
+        if nth in spent or line.amount not in waiting or len(ending := _ending(line.sender)) < 4:
+            continue
+        fitting = [
+            place
+            for place, phones in waiting[line.amount]
+            if any(phone.endswith(ending) for phone in phones) and _verdict(claims[place], line) != "older"
+        ]
+        name = _same(line.transaction) or line.raw
+        if len(fitting) == 1 and fitting[0] not in found and name not in named:
+            named.add(name)
+            why = f"Row {line.number} of the statement has this amount and the customer's phone. Please check it."
             found[fitting[0]] = Match(claims[fitting[0]], line, "likely", why)
     return found
 
 
-def _fits(claim: Claim, line: Line) -> bool:
-    if line.amount != claim.amount or _verdict(claim, line) == "older":
-        return False
-    shown = re.sub(r"[^\d*X]", "", plain(line.sender))
-    ending = re.search(r"\d*$", shown)
-    digits = ending[0][-9:] if ending else ""  # what countries write before the last nine digits differs
-    return len(digits) >= 4 and any(bare(phone).endswith(digits) for phone in claim.phones)
+def _ending(sender: str) -> str:
+    """The digits at the end of a sender's number, some of which may be starred out: nine at most, as what countries
+    write before those differs.
+    """
+    shown = re.search(r"\d*$", re.sub(r"[^\d*X]", "", plain(sender)))
+    return shown[0][-9:] if shown else ""
 
 
 def _nothing(claim: Claim, by_id: Mapping[str, object]) -> Match:

@@ -22,8 +22,8 @@ import phonenumbers
 
 from .values import phone_variants
 
-LONGEST = 8_000
-"""Characters of a message that are looked at; a messenger allows no more than about 4,000."""
+LONGEST = 4_096
+"""Characters of a message that are looked at: as many as a messenger takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +125,14 @@ def words(said: str) -> list[str]:
     return _WORD.findall(said)
 
 
-def numbers(note: str) -> set[str]:
-    """What in a statement's description may be an id: words of eight characters or more that hold digits and cannot be
-    dialled.
-    """
-    regions = {wallet.country for wallet in wallets().values()}
-    return {
-        word
-        for word in _PIECE.findall(plain(note))
-        if len(word) >= 8 and _digits(word) and not (word.isdigit() and _dialled(word, regions))
-    }
+def numbers(note: str) -> list[str]:
+    """What in a statement's description may be an id: words of eight characters or more that hold digits."""
+    return [word for word in _PIECE.findall(plain(note)) if len(word) >= 8 and _digits(word)]
+
+
+def dialled(number: str) -> bool:
+    """Could this be a phone where any of the wallets is at home, or one with its country's code?"""
+    return number.isdigit() and _dialled(number, {wallet.country for wallet in wallets().values()})
 
 
 def plain(text: str) -> str:
@@ -174,16 +172,17 @@ _NEVER = [
     re.compile(pattern)
     for pattern in (
         r"(?:HTTPS?://|WWW\.)\S+",
-        r"[^\s,;:()]+@[^\s,;:()]+",
+        r"(?<![^\s,;:()])[^\s,;:()]+@[^\s,;:()]+",
         r"(?<![A-Z0-9])PK[ -]?\d{2}[ -]?[A-Z]{4}(?:[ -]?[A-Z0-9]){16}(?![A-Z0-9])",
         r"\+[ ]?\(?\d(?:[ ().-]{0,2}\d){6,14}",
         r"(?<!\d)\d{5}[ -]\d{7}[ -]\d(?!\d)",
-        r"[A-Z0-9]*\*{2,}[A-Z0-9*-]*|(?<![A-Z0-9])\d{0,6}X{2,}[X -]{0,12}\d{2,6}(?![A-Z0-9])",  # with stars in it
+        r"(?<![A-Z0-9])[A-Z0-9]*(?<!\*)\*{2,}[A-Z0-9*-]*",
+        r"(?<![A-Z0-9])\d{0,6}X{2,}[X -]{0,12}\d{2,6}(?![A-Z0-9])",
         r"(?<![\d/.-])(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|1[0-2])\1(?:20)?\d\d(?![-/.]?\d)",
         r"(?<![\d/.-])(?:0?[1-9]|1[0-2])([-/.])(?:0?[1-9]|[12]\d|3[01])\1(?:20)?\d\d(?![-/.]?\d)",
         r"(?<![\d/.-])20\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])(?!\d)",
         r"(?<!\d)\d{1,2} \d{1,2} 20\d\d(?!\d)",
-        rf"(?<![A-Z0-9-])(?:0?[1-9]|[12]\d|3[01])(?:ST|ND|RD|TH)?[ -]?(?:{_MONTHS})[A-Z]*[ ,.-]{{0,2}}(?:20)?\d\d(?!\d)",
+        rf"(?<![A-Z0-9-])(?:0?[1-9]|[12]\d|3[01])(?:ST|ND|RD|TH)?[ -]?(?:{_MONTHS})[A-Z]*[ ,.-]{{0,2}}(?:20)?\d\d\b",
         r"(?<!\d)T?\d{1,2}:\d{2}(?::\d{2})?(?:\.\d{1,6})?(?: ?[AP]\.?M\b)?",
         r"(?<![A-Z0-9.,])\d{1,3}(?:,\d{2,3})+(?:\.\d+)?(?![\d,])",
         r"(?<![A-Z0-9.,])\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,])",
@@ -288,7 +287,10 @@ class _Reader:
         for label in self.labels:
             said = said[: label.start] + _LABEL * (label.end - label.start) + said[label.end :]
         self.pieces = list(_PIECE.finditer(said))
-        self.seams = [said[one.end() : other.start()] for one, other in pairwise(self.pieces)] + ["\n\n"]
+        self.joined = [
+            _joined(one[0], said[one.end() : other.start()], other[0]) for one, other in pairwise(self.pieces)
+        ] + [False]
+        """Whether a piece may go on in the next one."""
 
     def read(self) -> Iterator[tuple[tuple[int, int], Found]]:
         nth = 0
@@ -300,7 +302,7 @@ class _Reader:
                 label = listed[1]
             label = label or self._label_after(nth)
             if label is not None and label.channels is None:
-                nth = max(self._ends(nth)) + 1
+                nth = self._ends(nth)[-1] + 1
                 continue
             reading = self._best(nth, label)
             if reading is None:
@@ -326,7 +328,7 @@ class _Reader:
 
     def _label_after(self, nth: int) -> _Label | None:
         """A label that follows a number, and is not itself followed by one: `0609... is my TID`."""
-        end = self.pieces[max(self._ends(nth))].end()
+        end = self.pieces[self._ends(nth)[-1]].end()
         after = next((label for label in self.labels if label.start >= end), None)
         if after is None or after.channels is None:
             return None
@@ -344,19 +346,12 @@ class _Reader:
 
     # -- numbers
 
-    def _ends(self, nth: int) -> list[int]:
-        """The pieces at which an id that starts with this one may end: it may be broken up by blanks into short parts
-        that hold digits, and by dashes into any.
-        """
-        ends = [nth]
-        for last in range(nth, min(nth + 11, len(self.pieces) - 1)):
-            seam, one, other = self.seams[last], self.pieces[last][0], self.pieces[last + 1][0]
-            if not _SEAM.fullmatch(seam):
-                break
-            if (seam == " " or seam.strip() in "./") and not (_short(one) and _short(other)):
-                break
-            ends.append(last + 1)
-        return ends
+    def _ends(self, nth: int) -> range:
+        """The pieces at which an id that starts with this one may end."""
+        last = nth
+        while self.joined[last] and last < nth + 11:
+            last += 1
+        return range(nth, last + 1)
 
     def _best(self, nth: int, label: _Label | None) -> tuple[int, tuple[int, int, int], Found] | None:
         """The best reading of an id that starts at a piece: where it ends, how well it fits, and what it is."""
@@ -366,7 +361,7 @@ class _Reader:
             id_ = "".join(parts)
             if not _digits(id_) or (label is None and last > nth and not _evenly(parts)):
                 continue
-            if label is None and last > nth and self._continues(last):
+            if label is None and last > nth and self.joined[last]:
                 continue
             for order, rank, wallet in self._fits(id_, label, whole=last == nth):
                 key = (order, rank, -len(id_), last)
@@ -376,9 +371,6 @@ class _Reader:
             return None
         (order, rank, _, _), last, found = best
         return last, (order, rank, last - nth), found
-
-    def _continues(self, last: int) -> bool:
-        return last + 1 < len(self.pieces) and last + 1 in self._ends(last)
 
     def _fits(self, id_: str, label: _Label | None, *, whole: bool) -> Iterator[tuple[int, int, Wallet]]:
         """(0 for the channel asked for, else 1; how usual; wallet) of each channel whose id this may be."""
@@ -440,6 +432,15 @@ def _same_line(one: str, other: str) -> bool:
 
 def _digits(text: str) -> bool:
     return any(letter.isdigit() for letter in text)
+
+
+def _joined(one: str, seam: str, other: str) -> bool:
+    """May two pieces be parts of one id? It may be broken up by dashes anywhere, by blanks into short parts that hold
+    digits.
+    """
+    if not _SEAM.fullmatch(seam):
+        return False
+    return seam.strip() in ("-", "_") or (_short(one) and _short(other))
 
 
 def _short(piece: str) -> bool:

@@ -198,33 +198,41 @@ URDU, DEVANAGARI = "۰۱۲۳۴۵۶۷۸۹", "०१२३४५६७८९"
 
 PHRASES = {
     "en": (
-        "Hi, I have sent the payment. {label}: {id}", "payment done {id}", "{id} is my {label}", "pls check {label} {id} thanks",
-        "Paid {sum} from {phone}. {label} - {id}. Order {order}", "{label} {id}\n{name}\n{phone}", "Done ✅ {label}: {id} 🙏", "{id}",
+        "Hi, I have sent the payment. {label}: {id}", "payment done {id}", "{id} is my {label}",
+        "pls check {label} {id} thanks",
+        "Paid {sum} from {phone}. {label} - {id}. Order {order}", "{label} {id}\n{name}\n{phone}",
+        "Done ✅ {label}: {id} 🙏", "{id}",
         "Sent {sum} on {date} {time}, {label} is {id}", "My {label} is {id} and my cnic is {cnic}",
     ),
     "ur-Latn": (
-        "bhai paise bhej diye hain {label} {id}", "{label} ye hai {id} check karlen", "{sum} transfer kar diye {phone} se {label} {id}",
-        "asalam o alaikum {order} ki payment kardi {label}: {id}", "{id} {label} hai bhai jaldi bhejna", "kal {time} pe bheje thay {id}",
+        "bhai paise bhej diye hain {label} {id}", "{label} ye hai {id} check karlen",
+        "{sum} transfer kar diye {phone} se {label} {id}",
+        "asalam o alaikum {order} ki payment kardi {label}: {id}", "{id} {label} hai bhai jaldi bhejna",
+        "kal {time} pe bheje thay {id}",
         "payment hogyi hy {name} k naam se\n{label} {id}", "{id} 😊", "{label}= {id} , mera number {phone} hai",
     ),
     "ur": (
-        "میں نے رقم بھیج دی ہے {label} {id}", "{label}: {id} شکریہ", "{sum} بھیج دیے {label} {id}", "یہ {label} ہے {id}", "{id}",
+        "میں نے رقم بھیج دی ہے {label} {id}", "{label}: {id} شکریہ", "{sum} بھیج دیے {label} {id}",
+        "یہ {label} ہے {id}", "{id}",
         "پیسے {phone} سے بھیجے ہیں\n{label} {id}",
     ),
     "hi": (
-        "मैंने पैसे भेज दिए {label} {id}", "{label} है {id}", "{sum} भेजे {date} को, {label}: {id}", "{id} धन्यवाद", "कृपया देखें {label} {id} {name}",
+        "मैंने पैसे भेज दिए {label} {id}", "{label} है {id}", "{sum} भेजे {date} को, {label}: {id}", "{id} धन्यवाद",
+        "कृपया देखें {label} {id} {name}",
     ),
     "es": (
-        "ya hice la transferencia, {label}: {id}", "Pagué {sum} el {date}. {label} {id}", "{label} es {id}, mi cel {phone}", "listo 👍 {label} {id} pedido {order}",
+        "ya hice la transferencia, {label}: {id}", "Pagué {sum} el {date}. {label} {id}",
+        "{label} es {id}, mi cel {phone}", "listo 👍 {label} {id} pedido {order}",
     ),
     "pt": (
-        "fiz o pagamento, {label}: {id}", "paguei {sum} hoje às {time} {label} {id}", "segue {label} {id} obrigada", "{id}",
+        "fiz o pagamento, {label}: {id}", "paguei {sum} hoje às {time} {label} {id}", "segue {label} {id} obrigada",
+        "{id}",
     ),
 }  # fmt: skip
 
 PASTED = {
     "jazzcash": (
-        "{sum} has been sent to {name} {phone} on {date} at {time}. Fee Rs. 0.00. Your new balance is {balance}. TID: {id}",
+        "{sum} has been sent to {name} {phone} on {date} at {time}. Fee Rs. 0.00. Your balance: {balance}. TID: {id}",
         "Money sent!\nAmount: {sum}\nTo: {name}\n{masked}\nDate & Time: {date} {time}\nTID {id}\nBalance: {balance}",
         "TID: {id} You have received {sum} from {name} ({phone}). Balance {balance}",
     ),
@@ -238,7 +246,7 @@ PASTED = {
         "Raast payment of {sum} received in A/C {masked} from {name}. Ref: {id}",
     ),
     "bank": (
-        "Dear {name}, {sum} debited from your account {masked} to {iban} via IBFT on {date} {time}. Reference No: {id}. Balance {balance}",
+        "Dear {name}, {sum} debited from {masked} to {iban} via IBFT on {date} {time}. Reference No: {id}. {balance}",
         "IBFT\n{sum}\nBeneficiary {name}\nIBAN {iban}\nRRN {id}\n{date}",
     ),
     "upi": (
@@ -246,7 +254,7 @@ PASTED = {
         "Paid to {name}\n{sum}\n{date}, {time}\nUTR: {id}\nFrom: {masked}",
     ),
     "spei": (
-        "Transferencia SPEI\nMonto {sum}\nBeneficiario {name}\nFecha {date} {time}\nClave de rastreo {id}\nSaldo {balance}",
+        "Transferencia SPEI\nMonto {sum}\nA {name}\nFecha {date} {time}\nClave de rastreo {id}\nSaldo {balance}",
     ),
     "pix": (
         "Comprovante de Pix\n{sum}\nPara {name}\nData {date} {time}\nID da transação: {id}",
@@ -255,7 +263,8 @@ PASTED = {
 }  # fmt: skip
 
 LABELS = {
-    "en": ("TID", "Trx ID", "transaction id", "Transaction No.", "ref no", "Reference number", "txn id", "TRX-ID", "Ref", "transection id"),
+    "en": ("TID", "Trx ID", "transaction id", "Transaction No.", "ref no", "Reference number", "txn id", "TRX-ID",
+        "Ref", "transection id"),
     "ur-Latn": ("tid", "trx id", "transaction number", "T.I.D", "ref no", "hawala number", "Trxid"),
     "ur": ("ٹی آئی ڈی", "ٹرانزیکشن آئی ڈی", "حوالہ نمبر", "TID", "ٹرانزیکشن نمبر"),
     "hi": ("ट्रांज़ैक्शन आईडी", "यूटीआर", "UTR", "रेफरेंस नंबर", "लेनदेन आईडी"),
@@ -264,14 +273,18 @@ LABELS = {
 }  # fmt: skip
 
 SPOKEN = {
-    "jazzcash": ("en", "ur-Latn", "ur"), "easypaisa": ("en", "ur-Latn", "ur"), "raast": ("en", "ur-Latn", "ur"), "bank": ("en", "ur-Latn", "ur"),
+    "jazzcash": ("en", "ur-Latn", "ur"), "easypaisa": ("en", "ur-Latn", "ur"), "raast": ("en", "ur-Latn", "ur"),
+    "bank": ("en", "ur-Latn", "ur"),
     "upi": ("en", "hi"), "spei": ("es",), "pix": ("pt",),
 }  # fmt: skip
 
 NOTHING = (
-    "paid", "ok thanks {name}", "kal kar dunga payment", "I will pay tomorrow at {time}", "{sum}", "{phone}", "sent {sum}", "{sum} bhej diye {phone} se",
-    "mera number {phone} hai", "order {order} kab ayega?", "{order}", "{date} ko bheja tha", "cnic {cnic}", "kitne paise bhejne hain? {sum}?",
-    "ye account sahi hai? {iban}", "میں کل ادائیگی کروں گا", "मैं कल भुगतान करूँगा", "ya pagué {sum}", "paguei {sum} às {time}", "balance {balance}",
+    "paid", "ok thanks {name}", "kal kar dunga payment", "I will pay tomorrow at {time}", "{sum}", "{phone}",
+    "sent {sum}", "{sum} bhej diye {phone} se",
+    "mera number {phone} hai", "order {order} kab ayega?", "{order}", "{date} ko bheja tha", "cnic {cnic}",
+    "kitne paise bhejne hain? {sum}?",
+    "ye account sahi hai? {iban}", "میں کل ادائیگی کروں گا", "मैं कल भुगतान करूँगा", "ya pagué {sum}",
+    "paguei {sum} às {time}", "balance {balance}",
     "call me {phone} {name}", "{name} {phone} {order} {sum} {date}", "TID nahi aya", "{phone} pe bheja {date} {time}",
 )  # fmt: skip
 
@@ -288,10 +301,11 @@ def _id(dice: Random, channel: str) -> str:
         "jazzcash": lambda: _digits(dice, dice.choice([12] * 8 + [11, 10])),
         "easypaisa": lambda: dice.choice("123456789") + _digits(dice, dice.choice([10] * 8 + [11])),
         "raast": lambda: "".join(dice.choices(letters, k=dice.randint(2, 6))) + _digits(dice, dice.randint(8, 18)),
-        "bank": lambda: dice.choice([_digits(dice, 12), "FT26" + _digits(dice, 3) + _digits(dice, 4) + dice.choice(letters)]),
+        "bank": lambda: dice.choice([_digits(dice, 12), "FT26" + _digits(dice, 7) + dice.choice(letters)]),
         "upi": lambda: "6" + _digits(dice, 11),
         "spei": lambda: dice.choice(["MBAN", "BNET", "HSBC"]) + _digits(dice, dice.randint(12, 20)),
-        "pix": lambda: "E" + _digits(dice, 8) + "202611" + _digits(dice, 6) + "".join(dice.choices(letters + "0123456789abcdef", k=11)),
+        "pix": lambda: f"E{_digits(dice, 8)}202611{_digits(dice, 6)}"
+        + "".join(dice.choices(letters + "0123456789abcdef", k=11)),
     }  # fmt: skip
     return make[channel]()
 
@@ -324,13 +338,15 @@ class Message:
             "name": dice.choice(NAMES),
         }
         self.text = phrase.format(**values)
-        if "cel {phone}" in phrase or "{phone}" in phrase:
-            self.others.append(self.phone)
         self.others += [
-            values[key] for key in ("sum", "balance", "date", "time", "cnic", "iban", "order") if f"{{{key}}}" in phrase
+            values[key]
+            for key in ("sum", "balance", "phone", "date", "time", "cnic", "iban", "order")
+            if f"{{{key}}}" in phrase
         ]
         if dice.random() < 0.3:
-            self.text = dice.choice(["", " ", "\n", "‏"]) + self.text + dice.choice(["", " 🙏🙏", "\n\n", " .", "!!"])
+            self.text = (
+                dice.choice(["", " ", "\n", "\u200f"]) + self.text + dice.choice(["", " 🙏🙏", "\n\n", " .", "!!"])
+            )
         if dice.random() < 0.15:
             self.text = self.text.lower()
         if dice.random() < 0.1:
@@ -366,7 +382,8 @@ class Message:
         if self.channel == "upi":
             return self.dice.choice([f"₹{thousands}", f"Rs.{plain}.00", f"INR {plain}", f"{plain} रुपये"])
         return self.dice.choice([
-            f"Rs {thousands}", f"Rs.{plain}", f"PKR {thousands}.00", f"{plain}/-", f"{thousands} rupees", f"{plain} روپے", f"{plain} rs", f"Rs. {thousands}/-",
+            f"Rs {thousands}", f"Rs.{plain}", f"PKR {thousands}.00", f"{plain}/-", f"{thousands} rupees",
+            f"{plain} روپے", f"{plain} rs", f"Rs. {thousands}/-",
         ])  # fmt: skip
 
     def _date(self) -> str:
