@@ -413,6 +413,32 @@ def test_an_order_is_marked_as_paid_once(connected: Store, stand_in: StandIn):
     assert connected.data(mutation, {"id": gid})["orderMarkAsPaid"]["userErrors"]
 
 
+def test_marking_as_paid_captures_a_card_that_was_authorised(connected: Store):
+    id, gid = connected.order()
+    order = connected.running.world.shopify.order(id)
+    order["body"]["financial_status"] = "authorized"
+    order["transactions"][0] |= {"kind": "AUTHORIZATION", "status": "SUCCESS", "gateway": "card", "manual": False}
+    mutation = """mutation($id: ID!) { orderMarkAsPaid(input: {id: $id}) {
+      order { displayFinancialStatus totalReceivedSet { shopMoney { amount } } transactions { kind gateway } }
+      userErrors { message } } }"""
+    paid = connected.data(mutation, {"id": gid})["orderMarkAsPaid"]["order"]
+    assert paid["displayFinancialStatus"] == "PAID"
+    assert paid["totalReceivedSet"]["shopMoney"]["amount"] == order["body"]["total_price"]
+    assert paid["transactions"] == [{"kind": kind, "gateway": "card"} for kind in ("AUTHORIZATION", "CAPTURE")]
+
+
+def test_a_cancelled_order_cannot_be_marked_as_paid(connected: Store):
+    id, gid = connected.order()
+    connected.http.post(f"/control/orders/{id}", json={"action": "cancel"})
+    query = "query($id: ID!) { order(id: $id) { cancelledAt canMarkAsPaid } }"
+    until(lambda: connected.data(query, {"id": gid})["order"]["cancelledAt"])
+    assert connected.data(query, {"id": gid})["order"]["canMarkAsPaid"] is False
+    mutation = "mutation($id: ID!) { orderMarkAsPaid(input: {id: $id}) { order { id } userErrors { message } } }"
+    refused = connected.data(mutation, {"id": gid})["orderMarkAsPaid"]
+    assert refused["order"] is None
+    assert refused["userErrors"]
+
+
 def test_order_update_overwrites(connected: Store):
     _, gid = connected.order(note="old")
     mutation = """mutation($input: OrderInput!) { orderUpdate(input: $input) {

@@ -539,6 +539,54 @@ def test_a_gateway_leaves_its_status(store: Store, payment, method, status, need
     assert (order["payment_method"], order["status"], order["needs_payment"]) == (method, status, needs_payment)
 
 
+@pytest.mark.parametrize(
+    ("payment", "status", "becomes", "paid"),
+    [
+        ("jazzcash", "pending", "processing", True),
+        ("jazzcash", "failed", "processing", True),
+        ("bank", "on-hold", "on-hold", False),
+        ("jazzcash", "cancelled", "cancelled", False),
+        ("cod", "processing", "processing", False),
+        ("cod", "pending", "completed", True),
+    ],
+)
+def test_an_order_is_set_paid_only_while_it_needs_payment(store: Store, payment, status, becomes, paid):
+    """And one of cash on delivery is completed by it."""
+    id = store.order(payment=payment)
+    if store.get(f"/orders/{id}")["status"] != status:
+        store.call("PUT", f"/orders/{id}", body={"status": status})
+    answer = store.call("PUT", f"/orders/{id}", body={"set_paid": True, "transaction_id": "1001-1"}).json()
+    assert (answer["status"], answer["date_paid"] is not None) == (becomes, paid)
+    assert answer["transaction_id"] == "1001-1", "a field like any other"
+    assert store.get(f"/orders/{id}")["status"] == becomes
+
+
+def test_an_order_on_hold_that_is_moved_on_has_a_date_of_payment(store: Store):
+    id = store.order(payment="bank")
+    answer = store.call("PUT", f"/orders/{id}", body={"status": "processing", "transaction_id": "1001-1"}).json()
+    assert answer["date_paid"]
+    assert answer["transaction_id"] == "1001-1"
+
+
+@pytest.mark.parametrize(("method", "status"), [("bacs", "processing"), ("cod", "completed")])
+def test_an_order_is_created_as_paid(store: Store, method, status):
+    body = {"payment_method": method, "set_paid": True, "line_items": [{"product_id": 11, "quantity": 1}]}
+    created = store.call("POST", "/orders", body=body).json()
+    assert created["status"] == status
+    assert created["date_paid"]
+
+
+def test_setting_an_order_paid_is_told_once(store: Store, stand_in: StandIn):
+    store.hook(stand_in, "order.updated")
+    id = store.order(payment="jazzcash")
+    quiet(store.running)
+    sent = len(stand_in.webhooks("order.updated"))
+    store.call("PUT", f"/orders/{id}", body={"set_paid": True})
+    quiet(store.running)
+    told = stand_in.webhooks("order.updated")[sent:]
+    assert [one.json["status"] for one in told] == ["processing"]
+
+
 @pytest.mark.parametrize("payment", ["prepaid", "razorpay"])
 def test_an_online_payment_is_pending_and_then_paid(store: Store, stand_in: StandIn, payment):
     store.hook(stand_in, "order.updated")
