@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from integration import catalogue
 from integration.catalogue import TEMPLATES, Template, languages_to_try, pick, shelve, template_name, wording
+from integration.intents import CHECKOUT, TRANSFER, PaymentIntent, TransferAccount
 from integration.orders import LineItem, Order, Shipment, ShipmentEvent
 from integration.rendering import (
     REASONS,
@@ -25,6 +26,7 @@ from integration.rendering import (
     items_line,
     order_values,
     parcel_values,
+    payment_values,
     preview,
     reply_text,
 )  # fmt: skip
@@ -48,7 +50,7 @@ def _order(items: int = 2, **values: Any) -> Order:
     full = {
         "id": 7, "store_id": 1, "external_id": "7", "name": "#1001", "placed_at": NOON, "changed_at": NOON,
         "seen_at": NOON, "currency": "PKR", "total": Decimal("9448.00"), "customer_name": "Ayesha Khan",
-        "address": {"line1": "12 Mall Road", "city": "Lahore"}, **values,
+        "address": {"line1": "12 Mall Road", "city": "Lahore"}, "received": Decimal(0), **values,
     }  # fmt: skip
     order = Order(**full)
     titles = ("Khussa", "Kurta - M", "Dupatta", "Shawl", "Ring")
@@ -70,6 +72,21 @@ def _shipment(order: Order, *scans: str, courier: str = "TCS", number: str = "77
     return parcel
 
 
+ACCOUNT = TransferAccount("bank", "Lahore Lawn", "0123456789", "Meezan Bank")
+
+
+def _asked(order: Order, kind: str = TRANSFER, name: str = "bank", label: str = "Bank transfer") -> Order:
+    """The order, whose customer was asked to pay it."""
+    order.__dict__["intents"] = [
+        PaymentIntent(
+            id=3, store_id=1, order_id=order.id, kind=kind, name=name, label=label, reference="1001-1", token="p4y",
+            amount=order.total, currency=order.currency, created_at=NOON, expires_at=NOON + timedelta(hours=24),
+        )
+    ]  # fmt: skip
+    return order
+
+
+CLAIM = {"transaction": "060935465981", "received": "Rs 9,000", "missing": "Rs 448"}
 SPARSE = {"customer_name": "", "address": {}}
 
 
@@ -97,7 +114,8 @@ def test_every_template_and_reply_is_whole(language: str, order: Order) -> None:
         for place in ("", "in_transit", "out_for_delivery", "attempted", "ready_for_pickup", "delivered"):
             scans = (place,) if place else ()
             values |= parcel_values(_shipment(order, *scans), _store(**policy), language, NOON, "https://shop.example")
-            values |= given_values({"day": "2026-05-06", "new_address": "House 7, Lahore"}, language)
+            values |= payment_values(order, _store(), language, "https://shop.example")
+            values |= given_values({"day": "2026-05-06", "new_address": "House 7, Lahore", **CLAIM}, language)
             coming = place in ("", "in_transit")
             for key in TEMPLATES:
                 if key != "dispatched" or coming:  # where it is not sent there is nothing more to expect
@@ -108,12 +126,57 @@ def test_every_template_and_reply_is_whole(language: str, order: Order) -> None:
 
 @pytest.mark.parametrize(("key", "language"), list(itertools.product(TEMPLATES, LANGUAGES)))
 def test_a_template_says_all_that_it_was_given(key: str, language: str) -> None:
-    order = _order()
+    order = _asked(_order())
     values = order_values(order, _store(), language, NOON)
     values |= parcel_values(_shipment(order, "in_transit"), _store(), language, NOON, "https://shop.example")
+    values |= payment_values(order, _store(transfers=(ACCOUNT.stored(),)), language, "https://shop.example")
     text = body(key, language, values)
     for name in wording(language).variables(key):
         assert values[name] in text, name
+
+
+MONEY_TEMPLATES = tuple(key for key in TEMPLATES if key.startswith(("payment_", "prepaid_")))
+MONEY_REPLIES = tuple(key for key in REPLIES if key.startswith("claim_"))
+
+
+@pytest.mark.parametrize(
+    ("order", "transfers", "means", "account"),
+    [
+        (_asked(_order()), (ACCOUNT.stored(),), "Bank transfer", "Meezan Bank, 0123456789, Lahore Lawn"),
+        (_asked(_order()), (), "Bank transfer", ""),
+        (_asked(_order(0, **SPARSE), CHECKOUT, "jazzcash", "JazzCash"), (ACCOUNT.stored(),), "JazzCash", ""),
+        (_asked(_order(0, **SPARSE), CHECKOUT, "jazzcash", ""), (), "", ""),
+    ],
+    ids=["transfer", "account taken away", "checkout", "nameless"],
+)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_asked_for_is_said_whole(
+    language: str, order: Order, transfers: tuple[Any, ...], means: str, account: str
+) -> None:
+    """How much, by what, where to and on which page; where nobody knows an account no other is named."""
+    words, store = wording(language), _store(transfers=transfers)
+    values = order_values(order, store, language, NOON)
+    values |= payment_values(order, store, language, "https://shop.example")
+    values |= given_values(CLAIM, language)
+    assert values["link"] == "https://shop.example/pay/p4y"
+    assert values["reference"].strip(ISOLATE + POP) == "1001-1"
+    assert values["means"].strip(ISOLATE + POP) == (means or words.fallbacks["means"])
+    assert values["account"].strip(ISOLATE + POP) == (account or words.fallbacks["account"])
+    for key in MONEY_TEMPLATES:
+        _whole(body(key, language, values))
+    for key in MONEY_REPLIES:
+        _whole(reply_text(key, language, values))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_of_the_page_on_which_to_pay_is_whole(language: str) -> None:
+    """Only what the customer goes on writing after ends with a blank."""
+    page = wording(language).pay
+    values = isolated({"order": "#1001", "amount": "Rs 9,448", "means": "JazzCash", "reference": "1001-1"}, language)
+    for key, said in page.items():
+        text = said.format(**values)
+        assert text.endswith(": ") == (key == "greeting"), key
+        _whole(text.rstrip())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
