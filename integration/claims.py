@@ -75,7 +75,7 @@ class Claim(Tenant, Base):
     __tablename__ = "claims"
     __table_args__ = (
         UniqueConstraint("store_id", "first_key", name="one_first_claim_per_transaction"),
-        Index("claims_by_reference", "store_id", "wallet", "reference"),
+        Index("claims_by_key", "store_id", "key"),
         Index("claims_by_state", "store_id", "state"),
     )
 
@@ -89,8 +89,10 @@ class Claim(Tenant, Base):
     wallet: Mapped[str] = mapped_column(String(32))
     reference: Mapped[str] = mapped_column(String(64), default="")
     """The transaction id as it was read out of the message; empty while only a picture was sent."""
-    first_key: Mapped[str | None] = mapped_column(String(100), default=None)
-    """Of the first claim of a transaction ever, in whichever order: `wallet:id`, so that there is one."""
+    key: Mapped[str] = mapped_column(String(64), default="")
+    """The id as it is compared, of whichever wallet: ids of two wallets look alike, so nobody can tell them apart."""
+    first_key: Mapped[str | None] = mapped_column(String(64), default=None)
+    """The key of the first claim of a transaction ever, in whichever order, so that there is one."""
     amount: Mapped[Decimal] = mapped_column(Amount)
     currency: Mapped[str] = mapped_column(String(3))
     state: Mapped[str] = mapped_column(String(12), default="open")
@@ -141,6 +143,11 @@ class Picture(Tenant, Base):
     seen_at: Mapped[datetime] = mapped_column(Instant)
 
 
+def key_of(reference: str) -> str:
+    """An id as it is compared: spreadsheets cut leading zeros off."""
+    return reference.lstrip("0")
+
+
 # -- hearing -------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +170,10 @@ def heard(session: Session, desk: Desk, settled: Settled, message: Message) -> b
         return False
     message.order_id = order.id
     if order.payment not in AWAITED and order.payment != "cod_due":
-        _reply(session, desk, message, order, "claim_paid")
+        if order.payment == "refunded":
+            alert(session, order, "the customer says that it is paid, and it was refunded", message.at)
+        else:
+            _reply(session, desk, message, order, "claim_paid")
         return True
     if not found:
         claim = _open_without_id(session, order) or _claim(session, desk, settled, message, order, intent, "")
@@ -237,7 +247,7 @@ def _claim_id(
     nth: int,
 ) -> Claim:
     reference = reference[:64]
-    same = select(Claim).where(Claim.wallet == intent.name, Claim.reference == reference).order_by(Claim.id)
+    same = select(Claim).where(Claim.key == key_of(reference)).order_by(Claim.id)
     before = session.scalars(same.options(selectinload(Claim.order))).all()
     standing = next((c for c in before if c.order_id == order.id and c.state in ("open", "verified")), None)
     if standing is not None:
@@ -247,9 +257,9 @@ def _claim_id(
     claim = _open_without_id(session, order)
     if claim is None:
         claim = _claim(session, desk, settled, message, order, intent, reference)
-    claim.reference, claim.message_id, claim.state = reference, message.id, "open"
+    claim.reference, claim.key, claim.message_id, claim.state = reference, key_of(reference), message.id, "open"
     if not before:
-        claim.first_key = f"{intent.name}:{reference}"
+        claim.first_key = claim.key
     elsewhere = next((c for c in before if c.order_id != order.id), None)
     if elsewhere is not None:
         claim.finding, claim.why = "used", f"this id was given before, for order {elsewhere.order.name}"[:300]
@@ -286,6 +296,7 @@ def _claim(
         message_id=message.id,
         wallet=intent.name,
         reference=reference,
+        key=key_of(reference),
         amount=min(intent.amount, order.due.amount) if order.received else intent.amount,
         currency=intent.currency,
         made_at=session.now(),
@@ -435,11 +446,11 @@ def verify(
         raise Undecidable("Enter the transaction id as your own statement shows it.")
     if claim.state == "verified":
         raise Undecidable("This payment is verified already.")
-    paid = select(Claim).where(Claim.wallet == claim.wallet, Claim.reference == reference, Claim.state == "verified")
+    paid = select(Claim).where(Claim.key == key_of(reference), Claim.state == "verified")
     other = session.scalars(paid.options(selectinload(Claim.order)).limit(1)).first()
     if other is not None:
         raise Undecidable(f"This transaction has already paid order {other.order.name}.")
-    claim.reference, claim.state = reference, "verified"
+    claim.reference, claim.key, claim.state = reference, key_of(reference), "verified"
     claim.decided_at, claim.decided_by, claim.note = now, by[:120], note[:300]
     _word(session, claim, order, "verified", now)
     append_payment(

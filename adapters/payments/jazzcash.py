@@ -139,9 +139,7 @@ class JazzCash:
         """Without a call: all JazzCash wants is in the form. The password is one of its fields, by their design."""
         given, kind = account.credentials, account.credentials.get("transaction_type", "").strip().upper()
         if kind not in _VERSIONS:
-            raise ConfigurationError(
-                "JazzCash's kind of payment is MWALLET, OTC or MPAY, or empty. Please correct it."
-            )
+            raise ConfigurationError("JazzCash's kind of payment is MWALLET, OTC or MPAY, or empty. Please correct it.")
         named = _named(asked.reference)
         expires_at = min(asked.expires_at, asked.at + self.longest)
         fields = {

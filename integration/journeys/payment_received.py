@@ -26,7 +26,11 @@ PAYMENT_RECEIVED = Journey(
             "received",
             "Says that the payment is there",
             template="payment_received",
-            relevance={"payment": ["paid"], "confirmation": ORDER_STANDS},
+            relevance={
+                "payment": ["paid"],
+                "confirmation": ORDER_STANDS,
+                "fulfilment": ["unfulfilled", "booked"],  # it says that the customer will hear when it ships
+            },
             prompt=True,
             fresh_for=timedelta(hours=24),
         ),

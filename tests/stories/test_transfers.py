@@ -94,7 +94,7 @@ def test_paid_by_hand_from_instructions_to_confirmation(world: World, store: str
     assert may_be_sent(world, placed)
     assert [m.template for m in placed.phone.heard][-1:] != ["dastak_order_confirmation_v1"]
     assert "confirmed" in placed.phone.last.text
-    assert len([m for m in placed.phone.heard if "is here" in m.text]) == 1
+    assert len([m for m in placed.phone.heard if "has arrived" in m.text]) == 1
     assert world.in_store(placed)["payment_status"] == "paid"
     world.advance("30h")
     assert world.order(placed).held == ""
@@ -144,7 +144,7 @@ def test_a_claim_that_is_not_found_is_told_and_may_be_made_anew(world: World) ->
     assert world.states(placed)[1] == "pending"
     placed.phone.write("sorry TID 060935465986")
     decide(world, placed, ask_for_id)
-    assert "once more" in placed.phone.last.text
+    assert "write the transaction ID" in placed.phone.last.text
     placed.phone.write("TID 060935465986")
     assert [claim.state for claim in claims(world, placed)][-1] == "open"
     assert world.states(placed)[1] == "claimed"
@@ -183,7 +183,7 @@ def test_a_statement_proves_what_fits_exactly(world: World) -> None:
     world.settle()
     assert [world.states(placed)[1] for placed in (fits, short, older)] == ["paid", "claimed", "claimed"]
     assert [claims(world, placed)[0].finding for placed in (fits, short, older)] == ["exact", "short", "older"]
-    assert "is here" in fits.phone.last.text
+    assert "has arrived" in fits.phone.last.text
 
 
 def test_a_statement_read_before_the_customer_wrote_proves_it_at_once(world: World) -> None:
@@ -192,7 +192,7 @@ def test_a_statement_read_before_the_customer_wrote_proves_it_at_once(world: Wor
         take_in(session, desk, settled, "jazzcash", [line("060935465994", world.order(placed).total)])
     placed.phone.write("TID 060935465994")
     assert world.states(placed)[1] == "paid"
-    assert "is here" in placed.phone.last.text
+    assert "has arrived" in placed.phone.last.text
 
 
 def test_a_picture_alone_is_kept_and_asked_about(world: World) -> None:

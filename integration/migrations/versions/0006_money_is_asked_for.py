@@ -80,7 +80,8 @@ def upgrade() -> None:
         sa.Column("message_id", db.Id, nullable=True),
         sa.Column("wallet", sa.String(length=32), nullable=False),
         sa.Column("reference", sa.String(length=64), nullable=False),
-        sa.Column("first_key", sa.String(length=100), nullable=True),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("first_key", sa.String(length=64), nullable=True),
         sa.Column("amount", db.Amount(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
@@ -98,7 +99,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("store_id", "first_key", name="one_first_claim_per_transaction"),
     )
     op.create_index("ix_claims_order_id", "claims", ["order_id"], unique=False)
-    op.create_index("claims_by_reference", "claims", ["store_id", "wallet", "reference"], unique=False)
+    op.create_index("claims_by_key", "claims", ["store_id", "key"], unique=False)
     op.create_index("claims_by_state", "claims", ["store_id", "state"], unique=False)
     op.create_table(
         "pictures",
