@@ -4,9 +4,6 @@
     tests/fixtures/<room>/<adapter>/<event>__<variant>.json     headers and body_raw, as recorded
     tests/fixtures/<room>/<adapter>/<event>__<variant>.facts.json
 
-`asked` beside the body says that the adapter asked for it: an answer in the form in which `parse` gets it, which nobody
-signs.
-
 `python -m tests.contract.recorded` writes the facts files that are missing, to be read by eye before a commit.
 """
 
@@ -47,10 +44,6 @@ class Recorded:
         raw = json.loads(self.path.read_text())
         headers = {name.lower(): value for name, value in raw["headers"]}
         return WebhookRequest(headers, raw["body_raw"].encode())
-
-    @property
-    def asked(self) -> bool:
-        return bool(json.loads(self.path.read_text()).get("asked"))
 
     @property
     def facts_path(self) -> Path:

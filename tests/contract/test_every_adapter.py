@@ -25,11 +25,7 @@ from integration.values import Money
 from .recorded import FIXTURES, Recorded, adapters, build, everything, plain, recordings, understood
 
 ALL = everything()
-SIGNED = [
-    recorded
-    for recorded in ALL
-    if build(recorded.room, recorded.adapter)[0].authenticates_by == "signature" and not recorded.asked
-]
+SIGNED = [recorded for recorded in ALL if build(recorded.room, recorded.adapter)[0].authenticates_by == "signature"]
 
 
 def _read(recorded: Recorded) -> tuple[Any, Any, WebhookRequest]:
@@ -179,7 +175,7 @@ def test_its_own_signature_is_accepted_and_no_other(recorded: Recorded) -> None:
     adapter.verify(request, who)
 
     flipped = bytes([request.body[0] ^ 1]) + request.body[1:]
-    grown = request.body + b"x"  # not a blank: some sign what a body says, and a blank says nothing
+    grown = request.body + b" "
     for body in (flipped, grown, request.body[:-1]):
         with pytest.raises(InvalidSignature):
             adapter.verify(WebhookRequest(request.headers, body, request.query), who)
