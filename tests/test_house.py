@@ -105,7 +105,7 @@ def test_adapters_use_only_the_contract() -> None:
             if words[0] == "integration":
                 assert words[1] in ADAPTERS_MAY, f"{path.relative_to(ROOT)}:{line} imports {name}"
             if words[0] == "adapters" and len(words) > 2:
-                assert words[1] in ("http", "signing", "scans", "bookings", "labels"), (
+                assert words[1] in ("http", "signing", "scans", "bookings", "labels", "gateways"), (
                     f"{path.relative_to(ROOT)}:{line} imports its sibling {name}"
                 )
 

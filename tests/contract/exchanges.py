@@ -1,11 +1,13 @@
-"""What was said between an adapter and a courier, as files, and a courier that says its part of it over real HTTP.
+"""What was said between an adapter and its vendor, as files, and a vendor that says its part of it over real HTTP.
 
     tests/fixtures/couriers/parcels.json                      the parcel that is booked, by country
-    tests/fixtures/couriers/<adapter>/exchanges/<call>__<variant>.json
+    tests/fixtures/payments/asked.json                        what a customer is asked to pay, by country
+    tests/fixtures/<room>/<adapter>/exchanges/<call>__<variant>.json
 
-Each holds the call's input where it differs from the usual (`parcel`, `booked`, `advice`, `reference`, `credentials`),
-the `exchanges` in their order (a request as it must arrive, the answer to it), and what comes of it: a `result`, or an
-`error` with its class and what it says. `{server}` stands for the courier's own origin.
+Each holds the call's input where it differs from the usual (`parcel`, `booked`, `advice`, `asked`, `reference`,
+`gateway_id`, `query`, `credentials`), the `exchanges` in their order (a request as it must arrive, the answer to it),
+and what comes of it: a `result`, or an `error` with its class and what it says. `{server}` stands for the vendor's own
+origin. The result of an inquiry is the facts that its answer states.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from pypdf import PdfReader, PdfWriter
 
 from adapters import discover
 from integration.clock import Clock
-from integration.ports import Account, AdapterConfig, Advice, Booked, Parcel, Piece
+from integration.ports import Account, AdapterConfig, Advice, Booked, Parcel, PaymentAsked, Piece, WebhookRequest
 from integration.settings import Settings
 from integration.values import Address, Money
 
-from .recorded import FIXTURES
+from .recorded import FIXTURES, understood
 
 COURIERS = FIXTURES / "couriers"
 NOW = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
@@ -47,6 +49,7 @@ class StandingClock(Clock):
 class Exchange:
     """One call of one adapter, with all that is said for it."""
 
+    room: str
     adapter: str
     path: Path
 
@@ -63,20 +66,20 @@ class Exchange:
         return f"{self.adapter}/{self.path.stem}"
 
 
-def exchanges(*calls: str) -> list[Exchange]:
-    """Those recorded of these calls, of every courier; of all calls when none is named."""
+def exchanges(*calls: str, room: str = "couriers") -> list[Exchange]:
+    """Those recorded of these calls, of every adapter of a room; of all calls when none is named."""
     found = [
-        Exchange(name, path)
-        for name in discover()["couriers"]
-        for path in sorted((COURIERS / name / "exchanges").glob("*.json"))
+        Exchange(room, name, path)
+        for name in discover()[room]
+        for path in sorted((FIXTURES / room / name / "exchanges").glob("*.json"))
     ]
     return [exchange for exchange in found if not calls or exchange.call in calls]
 
 
-# -- the courier -----------------------------------------------------------------------------------------------------
+# -- the vendor ------------------------------------------------------------------------------------------------------
 
 
-class FakeCourier:
+class FakeVendor:
     """A server on loopback that answers what it was told to, in that order, and keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -123,10 +126,10 @@ class FakeCourier:
 
 
 @contextmanager
-def fake_courier() -> Iterator[FakeCourier]:
-    courier = FakeCourier()
-    yield courier
-    courier.close()
+def fake_vendor() -> Iterator[FakeVendor]:
+    vendor = FakeVendor()
+    yield vendor
+    vendor.close()
 
 
 def _as_asked(method: str, path: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
@@ -138,7 +141,8 @@ def _as_asked(method: str, path: str, body: bytes, headers: dict[str, str]) -> d
     if query:
         asked["query"] = query
     if body:
-        asked["body"] = json.loads(body)
+        form = "form-urlencoded" in headers.get("Content-Type", "")
+        asked["body"] = dict(parse_qsl(body.decode(), keep_blank_values=True)) if form else json.loads(body)
     return asked | {"headers": {name.lower(): value for name, value in headers.items()}}
 
 
@@ -160,13 +164,17 @@ def a_pdf(pages: int) -> bytes:
 
 def build(exchange: Exchange, origin: str) -> tuple[Any, Account]:
     """The adapter, speaking to that origin with the vendor's own paths, and its account."""
-    cls = discover()["couriers"][exchange.adapter]
-    recorded = json.loads((COURIERS / exchange.adapter / "credentials.json").read_text())
+    cls = discover()[exchange.room][exchange.adapter]
+    recorded = json.loads((FIXTURES / exchange.room / exchange.adapter / "credentials.json").read_text())
     base = {"SECRET_KEY": "contract-secret-key", "ENCRYPTION_KEYS": "A" * 43 + "="}
-    moved = {setting.name: origin + urlsplit(str(setting.default)).path for setting in cls.settings}
+    moved = {
+        setting.name: origin + urlsplit(setting.default).path
+        for setting in cls.settings
+        if str(setting.default).startswith("http")
+    }
     settings = Settings.from_env(cls.settings, base | moved)
     config = AdapterConfig(settings.vendor, StandingClock(), "https://dastak.example.test", trusted_origins=(origin,))
-    given = recorded["booking"] | exchange.told.get("credentials", {})
+    given = recorded.get("booking", recorded["account"]["credentials"]) | exchange.told.get("credentials", {})
     return cls(config), Account("acc", {name: value for name, value in given.items() if value is not None})
 
 
@@ -183,6 +191,11 @@ def perform(exchange: Exchange, adapter: Any, account: Account, origin: str) -> 
         "advise": lambda: adapter.advise(account, booked[0], _advice(told["advice"])),
         "refresh": lambda: adapter.refresh(account),
         "proof": lambda: adapter.proof(account, booked[0]),
+        "checkout": lambda: adapter.checkout(account, asked_of(exchange)),
+        "inquire": lambda: _stated(adapter, adapter.inquire(account, *_named(told))),
+        "find_checkout": lambda: adapter.find_checkout(account, _named(told)[0]),
+        "withdraw": lambda: adapter.withdraw(account, *_named(told)),
+        "go_on": lambda: adapter.go_on(account, told["query"], USUAL_RETURN),
     }
     return _plain(calls[exchange.call]())
 
@@ -202,6 +215,26 @@ def parcel_of(exchange: Exchange) -> Parcel:
             "at": datetime.fromisoformat(told["at"]),
         }
     )
+
+
+USUAL_RETURN = "https://dastak.example.test/pay/back"
+"""Where a checkout comes back to that goes on from here."""
+
+
+def asked_of(exchange: Exchange) -> PaymentAsked:
+    """What a customer of the adapter's country is usually asked to pay, with what the exchange says otherwise."""
+    country = discover()[exchange.room][exchange.adapter].regions[0]
+    told = json.loads((FIXTURES / exchange.room / "asked.json").read_text())[country] | exchange.told.get("asked", {})
+    times = {name: datetime.fromisoformat(told[name]) for name in ("at", "expires_at")}
+    return PaymentAsked(**told | times | {"amount": Money(Decimal(told["amount"][0]), told["amount"][1])})
+
+
+def _named(told: dict[str, Any]) -> tuple[str, str]:
+    return told.get("reference", "1001-1"), told.get("gateway_id", "")
+
+
+def _stated(adapter: Any, request: WebhookRequest | None) -> Any:
+    return understood(adapter, request) if request is not None else None
 
 
 def _advice(told: dict[str, Any]) -> Advice:

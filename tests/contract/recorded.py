@@ -4,6 +4,8 @@
     tests/fixtures/<room>/<adapter>/<event>__<variant>.json     headers and body_raw, as recorded
     tests/fixtures/<room>/<adapter>/<event>__<variant>.facts.json
 
+What begins with `inquiry__` is an answer to a question of ours, which nobody signs.
+
 `python -m tests.contract.recorded` writes the facts files that are missing, to be read by eye before a commit.
 """
 
@@ -38,6 +40,10 @@ class Recorded:
     @property
     def name(self) -> str:
         return self.path.stem
+
+    @property
+    def asked_for(self) -> bool:
+        return self.name.startswith("inquiry__")
 
     @property
     def request(self) -> WebhookRequest:

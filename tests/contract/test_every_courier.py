@@ -16,7 +16,7 @@ from adapters import discover
 from integration.errors import ConfigurationError, DastakError, OutcomeUnknown, PermanentError, TransientError
 from integration.ports import Account, Advises, Books, FindsBookings, Proves, offers
 
-from .exchanges import COURIERS, NOW, Exchange, FakeCourier, build, exchanges, fake_courier, parcel_of, perform
+from .exchanges import COURIERS, NOW, Exchange, FakeVendor, build, exchanges, fake_vendor, parcel_of, perform
 
 ERRORS = {kind.__name__: kind for kind in (ConfigurationError, OutcomeUnknown, PermanentError, TransientError)}
 CHANGES = ("book", "cancel", "advise")
@@ -37,13 +37,13 @@ NEEDED: dict[type, dict[str, set[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FakeCourier]:
-    with fake_courier() as courier:
+def server() -> Iterator[FakeVendor]:
+    with fake_vendor() as courier:
         yield courier
 
 
 @pytest.fixture
-def courier(server: FakeCourier) -> FakeCourier:
+def courier(server: FakeVendor) -> FakeVendor:
     server.asked.clear()
     server.answers.clear()
     return server
@@ -70,7 +70,7 @@ def test_what_a_courier_can_do_is_recorded(name: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", exchanges(), ids=str)
-def test_it_asks_as_recorded_and_understands_the_answer(exchange: Exchange, courier: FakeCourier) -> None:
+def test_it_asks_as_recorded_and_understands_the_answer(exchange: Exchange, courier: FakeVendor) -> None:
     told = exchange.told
     courier.answers.extend(one["response"] for one in told["exchanges"])
     adapter, account = build(exchange, courier.origin)
@@ -105,7 +105,7 @@ def test_it_asks_as_recorded_and_understands_the_answer(exchange: Exchange, cour
     ids=lambda value: str(value.get("status", "hangs-up")) if isinstance(value, dict) else "",
 )
 def test_what_may_have_happened_is_never_called_a_failure(
-    exchange: Exchange, courier: FakeCourier, answer: dict[str, Any], error: type[DastakError]
+    exchange: Exchange, courier: FakeVendor, answer: dict[str, Any], error: type[DastakError]
 ) -> None:
     """The last answer of a change that went well is lost, broken, or a refusal of any courier's."""
     told = exchange.told["exchanges"]
@@ -134,7 +134,7 @@ def test_what_may_have_happened_is_never_called_a_failure(
     ids=lambda value: str(value.get("status", "hangs-up")) if isinstance(value, dict) else "",
 )
 def test_a_question_that_got_no_answer_is_asked_again(
-    exchange: Exchange, courier: FakeCourier, answer: dict[str, Any], error: type[DastakError]
+    exchange: Exchange, courier: FakeVendor, answer: dict[str, Any], error: type[DastakError]
 ) -> None:
     courier.answers.append(answer)
     adapter, account = build(exchange, courier.origin)
@@ -143,7 +143,7 @@ def test_a_question_that_got_no_answer_is_asked_again(
 
 
 @pytest.mark.parametrize("exchange", [e for e in exchanges("labels") if _ends(e) == "result"], ids=str)
-def test_labels_that_cannot_be_had_now_are_asked_for_again(exchange: Exchange, courier: FakeCourier) -> None:
+def test_labels_that_cannot_be_had_now_are_asked_for_again(exchange: Exchange, courier: FakeVendor) -> None:
     told = exchange.told["exchanges"]
     courier.answers.extend([*(one["response"] for one in told[:-1]), {"status": 503, "text": "busy"}])
     adapter, account = build(exchange, courier.origin)
@@ -162,7 +162,7 @@ def test_what_only_a_booking_needs_may_be_left_empty(name: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", [e for e in exchanges("refresh") if _ends(e) == "result"], ids=str)
-def test_access_is_renewed_once(exchange: Exchange, courier: FakeCourier) -> None:
+def test_access_is_renewed_once(exchange: Exchange, courier: FakeVendor) -> None:
     courier.answers.extend(one["response"] for one in exchange.told["exchanges"])
     adapter, account = build(exchange, courier.origin)
     assert adapter.refresh_due(account, NOW)
