@@ -224,6 +224,14 @@ class PaymentTold:
     note: str
     at: datetime
 
+    def among(self, noted: object) -> str:
+        """What a store is to have noted of the parts that were paid of an order, this one among them once; `noted` is
+        what it has so far, if anything.
+        """
+        parts = noted.split(", ") if isinstance(noted, str) and noted else []
+        one = f"{self.amount} {self.currency} ({self.reference})"
+        return ", ".join(parts if one in parts else [*parts, one])
+
 
 class StoreAdapter(Adapter, Protocol):
     """A shop platform."""

@@ -61,7 +61,6 @@ from integration.settings import Setting, some_words, url
 from integration.values import Address, Money, clean
 
 from .. import http, signing
-from . import advances
 
 SHOP = re.compile(r"[a-z0-9][a-z0-9\-]{0,60}\.myshopify\.com")
 
@@ -458,7 +457,7 @@ class Shopify:
             tag, key, value = PAID_TAG, "payment", told.reference
             said = self._mark(account, order)
         else:
-            tag, key, value = PART_TAG, "advance", advances((order["advance"] or {}).get("value"), told)
+            tag, key, value = PART_TAG, "advance", told.among((order["advance"] or {}).get("value"))
             said = "left unpaid: a part was paid"
         data = self._ask(
             account,
