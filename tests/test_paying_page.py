@@ -903,7 +903,7 @@ def test_who_goes_back_from_a_form_is_on_the_page_again(
     looking: Callable[..., Watched],  # noqa: F811
 ) -> None:
     """And not on the form, which would post itself once more."""
-    here, address = looking(360, java_script_enabled=True), own(equipped, "forms")
+    here, address = looking(360, java_script_enabled=True), own(equipped, "forms") + "?lang=en"
     here.page.goto(address)
     here.page.get_by_role("button", name="Pay Rs 1,500 by JazzCash").click()
     here.page.wait_for_url(f"{till.url}/form")

@@ -54,7 +54,8 @@ PICTURES = {
 _TONES = {"claimed": "wait", "paid": "good", "failed": "bad", "expired": "wait"}
 
 _SCRIPT = (
-    'history.replaceState(null, "", location.pathname.replace(/\\/back$/, ""));'
+    "const here = location.pathname;"
+    'history.replaceState(null, "", here.endsWith("/back") ? here.slice(0, -5) : location.href);'
     "HTMLFormElement.prototype.submit.call(document.forms[0])"
 )
 """Posts the form to the gateway. Whoever goes back then comes to the page on which to pay, and not to this form again,
@@ -232,7 +233,7 @@ def _going(store_id: int, token: str, checkout: Checkout) -> Response:
             url=checkout.url,
             fields=checkout.fields,
         )
-    # a form without any origin is taken for a forged one by some; ours, without the address, tells the gateway nothing
+    # an assumption: a gateway may refuse a form that tells no origin. Ours, without the address, gives nothing away
     answer.headers["Referrer-Policy"] = "strict-origin"
     return answer
 
