@@ -254,13 +254,18 @@ def test_the_payment_is_named_in_woocommerce(woocommerce: Shop, payment: str, ac
     assert [note["customer_note"] for note in notes] == [False]
 
 
-def test_a_gateways_own_payment_keeps_its_name(woocommerce: Shop) -> None:
+@pytest.mark.parametrize("status", ["processing", "on-hold", "completed"])
+def test_a_gateways_own_payment_keeps_its_name_wherever_the_merchant_put_the_order(
+    woocommerce: Shop, status: str
+) -> None:
     id = woocommerce.order("jazzcash")
     woocommerce.act(id, "pay")
+    if status != "processing":
+        woocommerce.act(id, "status", status=status)
     order = woocommerce.running.world.woocommerce.order(id)
     theirs = order["transaction_id"]
-    woocommerce.tell(id, WHOLE)
-    assert order["transaction_id"] == theirs
+    assert woocommerce.tell(id, WHOLE) == "noted: it is paid in the store already"
+    assert (order["status"], order["transaction_id"]) == (status, theirs)
 
 
 @pytest.mark.parametrize("status", ["processing", "on-hold", "pending", "failed"])

@@ -44,7 +44,6 @@ from integration.settings import Setting
 from integration.values import Address, Money, clean
 
 from .. import http, signing
-from . import advances
 
 DRAFTS = frozenset({"checkout-draft", "auto-draft", "draft", "new"})
 """States that are no order yet; they leak into webhooks."""
@@ -388,7 +387,7 @@ class WooCommerce:
             return "the order is no longer in the store"
         key = "_dastak_payment" if told.whole else "_dastak_advance"
         noted = next((meta.get("value") for meta in _metas(order) if meta.get("key") == key), None)
-        value = told.reference if told.whole else advances(noted, told)
+        value = told.reference if told.whole else told.among(noted)
         update: dict[str, Any] = {"meta_data": [{"key": key, "value": value}]} if noted != value else {}
         status, cod = str(order.get("status")), order.get("payment_method") == "cod"
         paid = bool(order.get("date_paid_gmt")) and status not in NOT_PAID_IN
