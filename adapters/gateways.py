@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from integration.errors import NotUnderstood, PermanentError
 from integration.events import UNKNOWN
-from integration.ports import WebhookRequest
+from integration.ports import PaymentAsked, WebhookRequest
 from integration.values import Money, clean
 
 _DECIMALS = {
@@ -75,6 +76,20 @@ def minor_units(asked: Money, label: str) -> int:
     if scaled != scaled.to_integral_value():
         raise PermanentError(f"{label} takes no amount with so many decimals: {asked.shown('en')}.")
     return int(scaled)
+
+
+def whose(asked: PaymentAsked) -> list[str]:
+    """What a gateway's answer may repeat of the person who is to pay."""
+    return [asked.name, *asked.name.split(), asked.email]
+
+
+def stamp(text: Any, zone: ZoneInfo) -> datetime:
+    """An ISO stamp, local where it names no zone, as UTC. Raises NotUnderstood."""
+    try:
+        at = datetime.fromisoformat(said(text))
+        return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NotUnderstood("a payment that does not say when") from None
 
 
 def moment(*stamps: Any) -> datetime:

@@ -125,7 +125,7 @@ class Razorpay:
                 "callback_url": asked.return_url,
                 "callback_method": "get",
             },
-            private=(asked.name, *asked.name.split(), asked.email),
+            private=gateways.whose(asked),
         )
         if (opened := _checkout(link)) is None:
             raise OutcomeUnknown("Razorpay said yes to a payment link and gave no address of it")
