@@ -50,6 +50,12 @@ SANDBOX_SETTINGS = {
     "POSTEX_URL": "{sandbox}/couriers/postex",
     "TRAX_URL": "{sandbox}/couriers/trax",
     "SHIPROCKET_URL": "{sandbox}/couriers/shiprocket",
+    "RAZORPAY_URL": "{sandbox}/gateways/razorpay/v1",
+    "CASHFREE_URL": "{sandbox}/gateways/cashfree/pg",
+    "SAFEPAY_URL": "{sandbox}/gateways/safepay",
+    "SAFEPAY_CHECKOUT_URL": "{sandbox}/gateways/safepay",
+    "JAZZCASH_URL": "{sandbox}/gateways/jazzcash",
+    "EASYPAISA_URL": "{sandbox}/gateways/easypaisa",
 }
 """What points the app at the simulated world instead of the real one."""
 

@@ -1,9 +1,9 @@
 """The sandbox: a simulated world for Dastak in one process on this machine.
 
-A fake Shopify, a fake WooCommerce store, a fake WhatsApp with phones on screen, five fake couriers, a clock that moves,
-faults on demand, a control API (`/control/…`) and a face (`/`). It speaks the vendors' true wire formats with their
-refusals and oddities, so that nothing has to be mocked. It imports nothing of the app: a shared misunderstanding would
-pass.
+A fake Shopify, a fake WooCommerce store, a fake WhatsApp with phones on screen, five fake couriers, five fake payment
+gateways, a clock that moves, faults on demand, a control API (`/control/…`) and a face (`/`). It speaks the vendors'
+true wire formats with their refusals and oddities, so that nothing has to be mocked. It imports nothing of the app: a
+shared misunderstanding would pass.
 
     python -m sandbox                    the world, on SANDBOX_PORT
     python -m sandbox.demo               plays the merchant: installs and connects both demo stores
@@ -33,6 +33,8 @@ from sandbox.couriers import Couriers
 from sandbox.delivery import Caller, DeliveryQueue, is_loopback
 from sandbox.errors import Refusal
 from sandbox.face import Face
+from sandbox.gateways import Gateways
+from sandbox.gateways.customer import Customer
 from sandbox.phones import Phones
 from sandbox.settings import Settings
 from sandbox.shopify import Shopify
@@ -62,6 +64,7 @@ CONNECTIONS = frozenset(
         "whatsapp_tokens",
         "templates",
         "courier_accounts",
+        "gateway_accounts",
         "counters",
     }
 )
@@ -78,6 +81,8 @@ class Sandbox:
         self.woocommerce = WooCommerce(self.world, self.phones)
         self.stores = Stores(self.shopify, self.woocommerce)
         self.couriers = Couriers(self.world)
+        self.gateways = Gateways(self.world)
+        self.customer = Customer(self.world, self.phones, self.stores)
         self._graph = Graph(self.whatsapp)
         self._signup = SignupWindow(self.whatsapp)
         self._shopify_pages = ShopifyPages(self.shopify)
@@ -98,8 +103,9 @@ class Sandbox:
         app.register_error_handler(HTTPException, _plainly)
         app.register_blueprint(self._graph.blueprint())
         app.register_blueprint(self._signup.blueprint())
-        for blueprint in (*self._shopify_pages.blueprints(), *self.couriers.blueprints()):
-            app.register_blueprint(blueprint)
+        for part in (self._shopify_pages, self.couriers, self.gateways):
+            for blueprint in part.blueprints():
+                app.register_blueprint(blueprint)
         app.register_blueprint(Rest(self.woocommerce).blueprint())
         app.register_blueprint(WooPages(self.woocommerce).blueprint())
         app.register_blueprint(Control(self).blueprint())
@@ -119,7 +125,7 @@ class Sandbox:
             raise Refusal("The sandbox answers only under a loopback name.", 403)
         origin = request.headers.get("Origin")
         acting = request.method not in ("GET", "HEAD", "OPTIONS")
-        if acting and origin and not request.path.startswith(("/graph/", "/woo/wp-json/")):
+        if acting and origin and not request.path.startswith(("/graph/", "/woo/wp-json/", "/gateways/")):
             here = urlsplit(origin)
             if not is_loopback(here.hostname or "") or here.netloc != request.host:
                 raise Refusal("Only the sandbox's own pages may do this.", 403)
@@ -167,6 +173,7 @@ class Sandbox:
             "woocommerce": self.woocommerce.webhooks.queue,
             "whatsapp": self.whatsapp.webhooks.queue,
             **self.couriers.queues,
+            **self.gateways.queues,
         }
 
 

@@ -1,8 +1,9 @@
-"""The two answers every part of the sandbox gives: JSON, and "look there"."""
+"""The answers every part of the sandbox gives: JSON, and "look there"."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 from flask import Response
@@ -20,3 +21,9 @@ def see_other(location: str) -> Response:
     response = Response("", 302, content_type="text/html; charset=utf-8")
     response.headers["Location"] = location
     return response
+
+
+def with_query(url: str, **parameters: str) -> str:
+    """Appended to whatever query is there already."""
+    joint = "&" if urlsplit(url).query else "?"
+    return f"{url}{joint}{urlencode(parameters)}"

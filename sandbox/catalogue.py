@@ -46,7 +46,9 @@ PAYMENTS = {
     "jazzcash": "JazzCash wallet, awaiting payment",
     "easypaisa": "Easypaisa wallet, awaiting payment",
     "bank": "bank transfer, awaiting payment",
-    "razorpay": "Razorpay, paid online",
+    "safepay": "Safepay, awaiting payment",
+    "razorpay": "Razorpay, awaiting payment",
+    "cashfree": "Cashfree, awaiting payment",
     "prepaid": "card, paid online",
 }
 

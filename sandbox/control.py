@@ -19,6 +19,9 @@ from sandbox.clock import seconds_of
 from sandbox.couriers import COURIERS
 from sandbox.errors import Refusal
 from sandbox.faults import VENDORS, what_exists
+from sandbox.gateways import ACCOUNTS as GATEWAY_ACCOUNTS
+from sandbox.gateways import GATEWAYS
+from sandbox.gateways.gateway import OUTCOMES, PAID
 from sandbox.phones import as_shown, normalised
 from sandbox.shopify.webhooks import API_VERSION, TOPICS
 from sandbox.stores import STORES
@@ -73,6 +76,7 @@ class Control:
         self._phones = sandbox.phones
         self._stores = sandbox.stores
         self._couriers = sandbox.couriers
+        self._gateways = sandbox.gateways
 
     def blueprint(self) -> Blueprint:
         control = Blueprint("control", __name__, url_prefix="/control")
@@ -87,6 +91,8 @@ class Control:
             ("GET", "/couriers", self.list_couriers),
             ("POST", "/couriers", self.set_courier),
             ("POST", "/payments", self.pay),
+            ("GET", "/gateways", self.list_gateways),
+            ("POST", "/gateways", self.set_gateway),
             ("GET", "/clock", self.get_clock),
             ("POST", "/clock", self.move_clock),
             ("GET", "/phones", self.list_phones),
@@ -175,11 +181,49 @@ class Control:
         """Where a courier pushes its scans to, as a merchant tells it on the courier's portal."""
         return as_json(self._couriers.connect(stated()))
 
+    # Payments
+
     def pay(self) -> Response:
+        """What becomes of a payment: at a gateway, or without one in the store, by the merchant's hand."""
         body = stated()
-        if body.get("outcome") != "paid":
-            raise Refusal('The sandbox has no gateways yet: only the outcome "paid", by the merchant\'s hand.', 501)
-        return as_json(self._stores.pay(str(body.get("order_id", ""))))
+        order_id, outcome = str(body.get("order_id") or ""), body.get("outcome")
+        if not body.get("gateway"):
+            if outcome != PAID:
+                raise Refusal('Without a gateway an order can only be "paid", by the merchant\'s hand.')
+            return as_json(self._stores.pay(order_id))
+        gateway = self._gateways.gateway(body["gateway"])
+        if outcome not in OUTCOMES and body.get("replay") is not True:
+            raise Refusal(f"There is no outcome {outcome!r}. Outcomes: {', '.join(OUTCOMES)}.")
+        names = self._names_of(order_id) if order_id else [str(body.get("reference") or "")]
+        checkout = self._gateways.find(gateway, names, str(outcome))
+        if checkout is None:
+            if not order_id:
+                raise Refusal(f"{gateway.title} has no checkout with that reference.", 404)
+            self._sandbox.customer.goes_to_pay(order_id)
+            checkout = self._gateways.find(gateway, names, str(outcome))
+        if checkout is None:
+            raise Refusal(f"The link on the customer's phone opened no checkout at {gateway.title}.", 409)
+        return as_json(self._gateways.happen(checkout, body))
+
+    def _names_of(self, order_id: str) -> list[str]:
+        """What a checkout's reference may begin with. A reference itself is no order."""
+        try:
+            order = self._stores.told(*self._stores.find(order_id))
+        except Refusal:
+            return [order_id]
+        return [order_id, order["name"], order["order_id"]]
+
+    def list_gateways(self) -> Response:
+        """The checkouts with their state, the events that were sent and what was answered; and what opens an account
+        at each gateway.
+        """
+        asked = {name: request.args.get(name, "") for name in ("gateway", "reference")}
+        told = self._gateways.told(**asked)
+        return as_json({"gateways": GATEWAYS, "accounts": GATEWAY_ACCOUNTS, "checkouts": told})
+
+    def set_gateway(self) -> Response:
+        """Where a gateway tells of payments, as a merchant says it on the gateway's portal."""
+        return as_json(self._gateways.connect(stated()))
 
     # The clock
 
@@ -195,6 +239,7 @@ class Control:
             self._world.clock.advance(seconds_of(body["advance"]))
         else:
             raise Refusal('Say {"advance": "24h"} or {"reset": true}.')
+        self._gateways.pass_time()
         return self.get_clock()
 
     # Phones

@@ -158,12 +158,15 @@ class DeliveryQueue:
         world: World,
         policy: Policy,
         prepare: Callable[[list[Record]], Outgoing | None],
-        settled: Callable[[list[Record], bool], None] | None = None,
+        settled: Callable[[list[Record], bool, Answer | None], None] | None = None,
+        taken: Callable[[Answer], bool] = lambda answer: True,
     ) -> None:
+        """`taken`: whether an answer of an accepted status also says what the vendor wants to read."""
         self._world = world
         self._policy = policy
         self._prepare = prepare
         self._settled = settled
+        self._taken = taken
         self._condition = threading.Condition(world.lock)  # vendors queue webhooks while they hold the world
         self._heap: list[_Job] = []
         self._keys: set[str] = set()
@@ -266,10 +269,10 @@ class DeliveryQueue:
         if outgoing is None:
             return
         started = time.perf_counter()
-        status, outcome = None, ""
+        answer, outcome = None, ""
         try:
-            status = caller.send(outgoing, policy.timeout, policy.keep_alive).status
-            accepted = status in policy.accepted
+            answer = caller.send(outgoing, policy.timeout, policy.keep_alive)
+            accepted = answer.status in policy.accepted and self._taken(answer)
             outcome = "delivered" if accepted else "refused"
         except Unreachable as error:
             accepted, outcome = False, f"unreachable: {error}"
@@ -288,14 +291,14 @@ class DeliveryQueue:
             outgoing.what,
             outcome,
             to=shown_address(outgoing.url),
-            status=status,
+            status=answer.status if answer else None,
             attempt=max(job.attempt for job in jobs),
             ms=round((time.perf_counter() - started) * 1000, 1),
             body=outgoing.body,
             content_type="application/json",
         )
         if self._settled is not None:
-            self._settled(payloads, accepted)
+            self._settled(payloads, accepted, answer)
 
 
 def shown_address(url: str) -> str:

@@ -14,13 +14,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
 
+from sandbox.browser import Page
 from sandbox.couriers import ACCOUNTS as COURIERS
 from sandbox.settings import Settings
 from sandbox.shopify import DEMO as SHOP
@@ -37,44 +36,6 @@ Go = Callable[[str, str, str, Mapping[str, str]], str]
 
 class Stuck(Exception):
     """A step did not go as it should; the sentence says which and what was seen."""
-
-
-@dataclass
-class Form:
-    action: str
-    method: str
-    fields: dict[str, str] = field(default_factory=dict)
-
-
-class Page(HTMLParser):
-    """The forms and frames of a page: all that the merchant of the demo looks at."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.forms: list[Form] = []
-        self.frames: list[str] = []
-        self.addresses: dict[str, str] = {}
-        """What is shown to be copied elsewhere, by the section it stands in."""
-        self._section = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "section":
-            self._section = given.get("id", "")
-        elif tag == "input" and "readonly" in given:
-            self.addresses[self._section] = given.get("value", "")
-        elif tag == "form":
-            self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
-        elif tag in ("input", "button") and self.forms and given.get("name"):
-            if tag == "button" or given.get("type") in ("submit", "checkbox", "radio"):
-                return  # pressed or ticked, or not: the steps say so
-            self.forms[-1].fields[given["name"]] = given.get("value", "")
-        elif tag == "iframe" and given.get("src"):
-            self.frames.append(given["src"])
-
-    def field(self, name: str) -> str | None:
-        return next((form.fields[name] for form in self.forms if name in form.fields), None)
 
 
 class Merchant:

@@ -22,7 +22,10 @@ from sandbox.errors import Refusal
 if TYPE_CHECKING:
     from sandbox.world import World
 
-VENDORS = ("shopify", "woocommerce", "whatsapp", "tcs", "leopards", "shiprocket", "postex", "trax")
+VENDORS = (
+    "shopify", "woocommerce", "whatsapp", "tcs", "leopards", "shiprocket", "postex", "trax",
+    "razorpay", "jazzcash", "easypaisa", "safepay", "cashfree",
+)  # fmt: skip
 API, WEBHOOKS = "api", "webhooks"
 
 # mode: the sides it can strike (the first one when the target names none) and what then happens

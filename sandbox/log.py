@@ -19,7 +19,7 @@ from sandbox.clock import Clock
 KEPT = 5000
 LONGEST_BODY = 4000
 SECRET_NAMES = re.compile(
-    r"token|secret|signature|^code$|^hmac$|^pin$|password|consumer_key|^nonce$|oauth_nonce|authorization",
+    r"token|secret|signature|securehash|hashedreq|^sig$|^code$|^hmac$|^pin$|password|consumer_key|^nonce$|oauth_nonce|authorization",
     re.I,
 )
 HARMLESS_NAMES = frozenset({"subject_token_type", "requested_token_type", "csrf_token_name"})

@@ -42,6 +42,7 @@ class Settings:
     # The pace of the world. Tests make it faster, nobody needs it slower.
     shopify_first_retry: float = 1.0  # real: 8 retries over 4 hours; here each waits twice as long as the last
     whatsapp_first_retry: float = 1.0  # real: growing for days; here doubling, at most 30 s
+    gateway_first_retry: float = 1.0  # real: minutes, each gateway in its own steps; here doubling
     template_review: float = 0.3  # how long Meta looks at a template; 0 approves within the request
     sent_after: float = 0.02  # accepted -> sent
     delivered_after: float = 0.1  # accepted -> delivered
@@ -85,4 +86,5 @@ class Settings:
             seed=seed,
             shopify_first_retry=first_retry,
             whatsapp_first_retry=first_retry,
+            gateway_first_retry=first_retry,
         )

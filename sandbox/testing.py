@@ -27,6 +27,7 @@ FAST = Settings(
     port=0,
     shopify_first_retry=0.02,
     whatsapp_first_retry=0.02,
+    gateway_first_retry=0.02,
     template_review=0.0,
     sent_after=0.0,
     delivered_after=0.01,

@@ -25,7 +25,9 @@ GATEWAYS = {
     "jazzcash": ("JazzCash", True, False),
     "easypaisa": ("Easypaisa", True, False),
     "bank": ("Bank Deposit", True, False),
-    "razorpay": ("Razorpay", False, True),
+    "safepay": ("Safepay", True, False),
+    "razorpay": ("Razorpay", True, False),
+    "cashfree": ("Cashfree Payments", True, False),
     "prepaid": ("shopify_payments", False, True),
 }
 

@@ -54,8 +54,10 @@ GATEWAYS = {
     "bank": ("bacs", "Direct bank transfer", "on-hold", False),
     "jazzcash": ("jazzcash", "JazzCash", "pending", False),
     "easypaisa": ("easypay_pk", "Easypaisa", "on-hold", False),
-    "razorpay": ("razorpay", "Credit Card/Debit Card/NetBanking", "pending", True),
-    "prepaid": ("safepay", "Card (Safepay)", "pending", True),
+    "safepay": ("safepay_gateway", "Safepay", "pending", False),
+    "razorpay": ("razorpay", "Credit Card/Debit Card/NetBanking", "pending", False),
+    "cashfree": ("cashfree", "Cashfree Payments", "pending", False),
+    "prepaid": ("bank_cards", "Credit or debit card", "pending", True),
 }
 TITLES = {gateway: title for gateway, title, _, _ in GATEWAYS.values()}
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from flask import Blueprint, Response, render_template, request
 
-from sandbox.answers import see_other
+from sandbox.answers import see_other, with_query
 from sandbox.delivery import Caller, Outgoing, Unreachable, is_loopback
 from sandbox.errors import Refusal
 from sandbox.woocommerce import OWNER, WooCommerce, orders
@@ -231,9 +231,3 @@ def _sanitised(text: Any) -> str:
     """WordPress's sanitize_text_field, as far as it shows: no tags, no line breaks, no percent-encoding."""
     text = re.sub(r"<[^>]*>|%[a-fA-F0-9]{2}", "", str(text))
     return re.sub(r"\s+", " ", text).strip()[:500]
-
-
-def with_query(url: str, **parameters: str) -> str:
-    """Appended to whatever query is there already."""
-    joint = "&" if urlsplit(url).query else "?"
-    return f"{url}{joint}{urlencode(parameters)}"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.delivery import Caller, DeliveryQueue, Outgoing, Policy, Unreachable
+from sandbox.delivery import Answer, Caller, DeliveryQueue, Outgoing, Policy, Unreachable
 from sandbox.woocommerce.orders import VERSION, WORDPRESS, gmt, local
 from sandbox.world import Record, World
 
@@ -122,7 +122,7 @@ class Webhooks:
         """A hash of the webhook's id and the current second: two deliveries in one second share it."""
         return hmac.new(self._salt, f"{hook}{int(self._world.clock.time())}".encode(), "md5").hexdigest()
 
-    def _settled(self, jobs: list[Record], accepted: bool) -> None:
+    def _settled(self, jobs: list[Record], accepted: bool, answer: Answer | None) -> None:
         with self._world.lock:
             hook = self.hooks.get(str(jobs[0]["hook"]))
             if hook is None:
