@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -99,3 +100,36 @@ def moment(*stamps: Any) -> datetime:
     if not any(read):
         raise NotUnderstood("a payment that does not say when")
     return datetime.fromtimestamp(max(read), UTC)
+
+
+# -- answers that do not say what they are about ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a gateway answered about one of our references, and when."""
+
+    reference: str
+    at: datetime
+    said: dict[str, Any]
+
+
+def enclosed(answer: bytes, reference: str, at: datetime) -> WebhookRequest:
+    """The JSON of an answer as it was written, in an envelope with what it lacks: whose it is and when it was given."""
+    envelope = {"asked_at": at.isoformat(), "reference": reference, "inquiry": orjson.Fragment(answer)}
+    return WebhookRequest({}, orjson.dumps(envelope))
+
+
+def disclosed(envelope: Mapping[str, Any]) -> Answer:
+    """What was enclosed. Raises NotUnderstood."""
+    inquiry = envelope.get("inquiry")
+    if not isinstance(inquiry, dict):
+        raise NotUnderstood("neither a webhook nor an answer")
+    try:
+        at = datetime.fromisoformat(said(envelope.get("asked_at")))
+        if at.tzinfo is None:
+            raise ValueError
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NotUnderstood("an answer that does not say when it was given") from None
+    return Answer(said(envelope.get("reference")), at, inquiry)

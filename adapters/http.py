@@ -125,6 +125,18 @@ def told(
     return WebhookRequest({}, response.content)
 
 
+def object_of(response: httpx.Response, vendor: str) -> dict[str, Any]:
+    """The JSON object with which a question was answered. Raises ConfigurationError and TransientError."""
+    said = body_of(response)
+    if response.status_code in (401, 403):
+        raise unwelcome(vendor)
+    if response.status_code == 429:
+        raise TransientError(f"{vendor} asks to be called less often", retry_after=retry_after(response))
+    if response.status_code >= 300 or not isinstance(said, dict):
+        raise TransientError(f"{vendor} answered with HTTP {response.status_code} and nothing that can be read")
+    return said
+
+
 def unwelcome(vendor: str) -> ConfigurationError:
     return ConfigurationError(f"{vendor} does not accept these credentials. Please check them and enter them again.")
 
