@@ -26,11 +26,12 @@ from integration.orders import Order, Shipment, move, whole
 from integration.outbox import Desk, Outbox
 from integration.parcels import BEFORE_PICKUP
 from integration.ports import Books, offers
-from integration.stores import Connection, Store
+from integration.stores import Store
 from integration.story import STATUS_WORDS
 from integration.values import clean
 
 from .auth import house, link, merchant, page, signed_in
+from .connecting import living
 
 pages = Blueprint("dispatch", __name__, url_prefix="/app/dispatch")
 
@@ -155,7 +156,7 @@ def labels() -> Any:
         chosen = session.scalars(
             select(Shipment).where(Shipment.id.in_(ids), Shipment.booked_at.is_not(None)).order_by(Shipment.id)
         ).all()
-        accounts = {connection.adapter: connection.id for connection in _connections(session)}
+        accounts = {connection.adapter: connection.id for connection in living(session, "couriers")}
         by_courier: dict[str, list[Any]] = {}
         for shipment in chosen:
             by_courier.setdefault(shipment.adapter, []).append(booked_of(shipment))
@@ -232,16 +233,11 @@ def delete_rule(place: int) -> AnyResponse:
     return redirect(link("dispatch.show") + "#rules", 303)
 
 
-def _connections(session: Session) -> Sequence[Connection]:
-    living = (Connection.room == "couriers", Connection.removed_at.is_(None))
-    return session.scalars(select(Connection).where(*living).order_by(Connection.id)).all()
-
-
 def _couriers(session: Session) -> list[Courier]:
     """The connected couriers that can be booked."""
     known = dispatch.atlases(session)
     found = []
-    for connection in _connections(session):
+    for connection in living(session, "couriers"):
         adapter = house().registry.find("couriers", connection.adapter)
         if adapter is not None and offers(adapter, Books):
             found.append(Courier(connection, adapter.label, known.get(connection.id, dispatch.Atlas(()))))
