@@ -60,8 +60,8 @@ class Policy:
     """How long an order waits for its money before it is put on hold."""
     prepaid_with: str = ""
     """The means (a gateway or a wallet) by which cash orders may be paid in advance; empty offers nothing."""
-    statement_columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What the columns of the merchant's statements mean, by the statement's kind: see statements.py."""
+    statement_columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Which column of the merchant's statements is where, by the statement's kind: see statements.py."""
     confirmed_status: str = ""
     """Status a confirmed order is moved to in stores that have statuses; empty leaves it where it is."""
     brand_colour: str = ""

@@ -15,7 +15,8 @@ from .db import Session
 from .events import UNKNOWN
 from .inbox import Message
 from .journeys import JOURNEYS, Enrollment, due_at
-from .orders import Order, Shipment, Transition
+from .money import CLAIM
+from .orders import Order, Payment, Shipment, Transition
 from .outbox import Outbox, Touchpoint
 from .stores import Store
 from .values import Money
@@ -53,6 +54,15 @@ _WHO = {
     "store": "the store", "customer": "the customer", "merchant": "you", "clock": "Dastak", "courier": "the courier",
     "gateway": "the payment gateway",
 }  # fmt: skip
+
+_MONEY_WORDS = {
+    "expired": "expired", "disputed": "disputed", "verified": "verified", "rejected": "not found",
+    "cancelled": "cancelled", "pending": "not paid yet",
+}  # fmt: skip
+"""What is said of money, where the same word says something else of an order."""
+
+_SPEAKERS = {"statement": "Your statement", "merchant": "The shop", CLAIM: "The customer"}
+"""Who spoke of money, where it was no vendor."""
 
 _AXES = {"confirmation": "Confirmation", "payment": "Payment", "fulfilment": "Delivery", "held": "Hold",
          "cancel_reason": "Reason"}  # fmt: skip
@@ -105,7 +115,7 @@ def tell(session: Session, order: Order) -> Story:
     moments = [_placed(order)]
     moments += [_inbound(message) for message in messages if message.sender == "customer"]
     moments += _transitions(session, order)
-    moments += _payments(order)
+    moments += [said_of_money(said, order) for said in order.payments]
     moments += _parcels(session, order)
     touches = session.scalars(select(Touchpoint).where(Touchpoint.order_id == order.id).order_by(Touchpoint.id)).all()
     by_touch = {message.touchpoint_id: message for message in messages if message.touchpoint_id is not None}
@@ -187,18 +197,25 @@ def _transition(row: Transition) -> Moment:
     return Moment(row.at, "status", f"{axis}: {became}", detail, tone, seen=row.seen_at)
 
 
-def _payments(order: Order) -> list[Moment]:
-    return [
-        Moment(
-            p.at,
-            "money",
-            f"{p.source.capitalize()} says: {STATUS_WORDS.get(p.status, p.status)}",
-            (Money(p.amount, p.currency).shown("en") if p.amount is not None and p.currency else "")
-            + (f" ({p.raw_status})" if p.raw_status else ""),
-            seen=p.seen_at,
-        )
-        for p in order.payments
+def said_of_money(said: Payment, order: Order) -> Moment:
+    """One thing that was said of an order's money. What does not count says why."""
+    intent = next((one for one in order.intents if one.id == said.intent_id), None)
+    gateway = intent.label if intent is not None and said.source == intent.name else ""
+    status = _MONEY_WORDS.get(said.status, STATUS_WORDS.get(said.status, said.status))
+    title = f"{gateway or _SPEAKERS.get(said.source, said.source.capitalize())} says: {status}"
+    if said.source == CLAIM and said.status != "claimed":
+        title = "The claim was verified" if said.status == "verified" else "The claim was not accepted"
+    claimed = said.raw_status if said.source == CLAIM else ""
+    named = claimed or (intent.reference if intent is not None else "")
+    detail = [
+        Money(said.amount, said.currency).shown("en") if said.amount is not None and said.currency else "",
+        f"reference {named}" if named else "",
+        "" if said.source == CLAIM else said.raw_status,
     ]
+    told = ", ".join(part for part in detail if part)
+    if said.sentence:
+        told = f"does not count: {said.sentence}" + (f" ({told})" if told else "")
+    return Moment(said.at, "money", title, told, "bad" if said.sentence else "", seen=said.seen_at)
 
 
 def _scanned(status: str) -> str:
@@ -326,9 +343,12 @@ def _instruction(row: Outbox) -> Moment:
 
 def _write_back(row: Outbox) -> Moment:
     change = row.change or {}
-    outcome = str(
-        change.get("outcome") or f"parcel {change.get('number')} {STATUS_WORDS.get(change.get('status', ''))}"
-    )
+    if "whole" in change:
+        outcome = "paid" if change["whole"] else "a part is paid"
+    elif "number" in change:
+        outcome = f"parcel {change['number']} {STATUS_WORDS.get(change['status'], change['status'])}"
+    else:
+        outcome = str(change["outcome"])
     outcome = "the reason for cancelling" if outcome == "reason" else STATUS_WORDS.get(outcome, outcome)
     if row.state == "sent":
         return Moment(row.settled_at or row.created_at, "store", f"The store was told: {outcome}", row.sentence, "good")

@@ -37,6 +37,7 @@ from . import (
     look,
     orders,
     paying,
+    payments,
     setup,
 )
 from .webhooks import Webhooks
@@ -61,8 +62,9 @@ def build_app(house: House, mailroom: Mailroom | None = None) -> Flask:
     )
     app.extensions["house"] = house
     app.extensions["mailroom"] = mailroom
-    # couriers before channels: /app/<channel> takes any name
-    for part in (health, install, setup, couriers, dispatch, look, channels, orders, journeys, following, paying):
+    # couriers and payments before channels: /app/<channel> takes any name
+    parts = (health, install, setup, couriers, payments, dispatch, look, channels, orders, journeys, following, paying)
+    for part in parts:
         app.register_blueprint(part.pages)
     app.before_request(_read_body)
     auth.guard(app)

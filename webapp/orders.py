@@ -13,14 +13,16 @@ from integration.access import open_account
 from integration.couriers import booked_of
 from integration.guards import zone_of
 from integration.inbox import Conversation
-from integration.orders import Order, Shipment, address_of, language_for
+from integration.money import AWAITED
+from integration.orders import Order, Shipment, address_of, language_for, whole
 from integration.ports import Proof, Proves, offers
 from integration.stores import Connection, Store
 from integration.story import STATUS_WORDS, tell
-from integration.values import RIGHT_TO_LEFT, clean
+from integration.values import RIGHT_TO_LEFT, Money, clean
 
 from .auth import house, link, merchant, page, signed_in
 from .channels import LANGUAGE_NAMES
+from .payments import ask_to_pay, positive, ways
 
 pages = Blueprint("orders", __name__, url_prefix="/app/orders")
 
@@ -36,7 +38,7 @@ VIEWS: dict[str, tuple[str, Any]] = {
 
 TONES = {
     "awaiting": "wait", "confirmed": "good", "declined": "bad", "cancelled": "bad", "expired": "bad", "paid": "good",
-    "cod_due": "", "pending": "wait", "failed": "bad", "delivered": "good", "not_needed": "",
+    "cod_due": "", "pending": "wait", "failed": "bad", "claimed": "wait", "delivered": "good", "not_needed": "",
 }  # fmt: skip
 
 
@@ -86,6 +88,29 @@ def show(order_id: int) -> Any:
     return _show(order_id)
 
 
+@pages.post("/<int:order_id>/ask")
+@signed_in
+def ask(order_id: int) -> Any:
+    """Ask the customer for what is due of an order, or for a part of it in advance."""
+    here, store_id, form = house(), merchant().store_id, request.form
+    try:
+        amount = positive(clean(form.get("amount"), 40))
+    except ValueError as wrong:
+        return _show(order_id, fault=str(wrong), status=422)
+    with here.db.lane(store_id) as session:
+        order = session.get(Order, order_id, options=whole()) if order_id < 2**62 else None
+        if order is None:
+            abort(404, "There is no such order in this store.")
+        store = session.get_one(Store, store_id)
+        means = next((one for one in ways(session, store, order.currency) if one.name == form.get("means")), None)
+        fault = "Choose how it is to be paid." if means is None else ask_to_pay(session, store, order, amount, means)
+        bells = set(session.bells)
+    here.ring_all(bells, store_id)
+    if fault:
+        return _show(order_id, fault=fault, status=422)
+    return redirect(link("orders.show", order_id=order_id) + "#money", 303)
+
+
 @pages.post("/<int:order_id>/proof/<int:shipment_id>")
 @signed_in
 def proof(order_id: int, shipment_id: int) -> Any:
@@ -100,10 +125,10 @@ def proof(order_id: int, shipment_id: int) -> Any:
         connection_id = session.scalar(select(Connection.id).where(*living))
     if adapter is None or connection_id is None or not offers(adapter, Proves):
         abort(422, "No courier is connected that could show proof of this delivery.")
-    return _show(order_id, (shipment_id, adapter.proof(open_account(here, store_id, connection_id), booked)))
+    return _show(order_id, proof=(shipment_id, adapter.proof(open_account(here, store_id, connection_id), booked)))
 
 
-def _show(order_id: int, proof: tuple[int, Proof | None] | None = None) -> Any:
+def _show(order_id: int, *, proof: tuple[int, Proof | None] | None = None, fault: str = "", status: int = 200) -> Any:
     with house().db.read(merchant().store_id) as session:
         order = session.get(Order, order_id) if order_id < 2**62 else None
         if order is None:
@@ -115,6 +140,7 @@ def _show(order_id: int, proof: tuple[int, Proof | None] | None = None) -> Any:
         language = language_for(order, store.policy)
         return page(
             "order.html",
+            status,
             store=store,
             order=order,
             story=tell(session, order),
@@ -128,8 +154,19 @@ def _show(order_id: int, proof: tuple[int, Proof | None] | None = None) -> Any:
             parcels=[parcel for parcel in order.shipments if parcel.status != "cancelled"],
             provers={name for name, one in house().registry.room("couriers").items() if offers(one, Proves)},
             proof=proof,
+            ways=ways(session, store, order.currency) if _may_be_asked(order) else [],
+            asks=_may_be_asked(order),
+            received=Money(order.received, order.currency),
+            asked=request.form,
+            fault=fault,
             now=session.now(),
         )
+
+
+def _may_be_asked(order: Order) -> bool:
+    """Is money still wanted of an order, and in time?"""
+    waits = order.payment in AWAITED | {"cod_due"} and order.due.amount > 0
+    return waits and not order.gone and not order.dispatched and order.removed_at is None
 
 
 @pages.post("/<int:order_id>/seen")

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from integration import privacy
 from integration.access import live_connection, open_account
 from integration.catalogue import TEMPLATES, Template
+from integration.claims import Claim
 from integration.db import Session
 from integration.errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
 from integration.events import PrivacyRequested
@@ -28,7 +29,7 @@ from integration.journeys import JOURNEYS, Settled
 from integration.orders import Order
 from integration.outbox import Outbox, Touchpoint
 from integration.ports import InstallsByApproval, InstallsByCode, WatchesWebhooks
-from integration.stores import Store, hurry, uninstall
+from integration.stores import Connection, Store, hurry, uninstall
 from integration.values import masked
 from integration.watch import untold, watched
 
@@ -215,6 +216,13 @@ def _channel_page() -> str:
     return link("channels.show", name=channel_name())
 
 
+def _room_page(connection: Connection) -> str:
+    """Where a connection can be mended."""
+    if connection.room == "payments":
+        return link("payments.setup") + f"#{connection.adapter}"
+    return _channel_page() if connection.room == "channels" else ""
+
+
 def _number(channel: Any) -> str:
     if channel is None:
         return "Customers hear from your own number"
@@ -253,11 +261,20 @@ def _concerns(session: Session, store: Store) -> list[Concern]:
         Concern(
             f"{c.adapter.capitalize()} needs your attention",
             c.sentence,
-            _channel_page() if c.room == "channels" else "",
+            _room_page(c),
         )
         for c in store.connections
         if c.removed_at is None and c.health == "broken"
     ]
+    if claims := session.scalar(select(func.count()).where(Claim.state == "open")):
+        found.append(
+            Concern(
+                f"{claims} payment{'' if claims == 1 else 's'} to check",
+                "Customers say they have paid. Nothing is sent before somebody has seen the money.",
+                link("payments.show"),
+                "wait",
+            )
+        )
     if parcels := len(watched(session, store)):
         found.append(
             Concern(
