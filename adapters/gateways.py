@@ -17,6 +17,9 @@ from integration.events import UNKNOWN
 from integration.ports import PaymentAsked, WebhookRequest
 from integration.values import Money, clean
 
+NOTE = "dastak_reference"
+"""Under which our reference stands among a checkout's notes."""
+
 _DECIMALS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
     **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),

@@ -205,6 +205,21 @@ def test_what_is_sent_again_has_the_same_key(case: Signed) -> None:
     assert adapter.parse(again) == adapter.parse(case.request)
 
 
+@pytest.mark.parametrize(
+    ("gateway", "first", "again"),
+    [
+        ("cashfree", CASHFREE_COMPUTED, CASHFREE_COMPUTED.replace(b"11:30:00", b"11:40:00")),
+        ("safepay", json.dumps({"data": SAFEPAY_PUBLISHED | {"delivery_attempts": 1}}).encode(),
+         json.dumps({"data": SAFEPAY_PUBLISHED | {"delivery_attempts": 2}}).encode()),
+    ],
+    ids=["cashfree-stamped-anew", "safepay-counts-its-tries"],
+)  # fmt: skip
+def test_a_retry_that_is_written_anew_has_the_same_key(gateway: str, first: bytes, again: bytes) -> None:
+    adapter, _ = build("payments", gateway)
+    assert first != again
+    assert adapter.delivery_key(WebhookRequest({}, first)) == adapter.delivery_key(WebhookRequest({}, again))
+
+
 @pytest.mark.parametrize("name", sorted({case.gateway for case in SIGNED.values()}))
 @pytest.mark.parametrize("body", [b"\xff\xfe\x00", b'"\\ud800"', b"[" * 5000, b'{"data":{"notification":{"a":NaN}}}'])
 def test_bytes_that_are_no_text_are_refused_like_any_other(name: str, body: bytes) -> None:

@@ -26,10 +26,8 @@ from integration.settings import Setting, url, words
 from integration.values import Money
 
 from .. import bookings, gateways, http, scans, signing
-from ..gateways import said
+from ..gateways import NOTE, said
 from ..scans import INDIA
-
-_NOTE = "dastak_reference"
 
 
 class Cashfree:
@@ -108,7 +106,7 @@ class Cashfree:
                 "link_expiry_time": asked.expires_at.astimezone(INDIA).isoformat(timespec="seconds"),
                 "link_notify": {"send_sms": False, "send_email": False},
                 "link_auto_reminders": False,
-                "link_notes": {_NOTE: asked.reference},
+                "link_notes": {NOTE: asked.reference},
                 "link_meta": {name: value for name, value in meta.items() if value},
                 "customer_details": {name: value for name, value in customer.items() if value},
             },
@@ -253,7 +251,7 @@ def _asked(link: dict[str, Any], order: dict[str, Any] | None = None) -> tuple[s
     tags = gateways.part(order, "order_tags")
     found = _OF_LINK.fullmatch(said(order.get("order_id")))
     gateway_id = _last(link.get("link_url")) or (found[1] if found else "")
-    return said(link.get("link_id") or tags.get("link_id") or tags.get(_NOTE)), gateway_id
+    return said(link.get("link_id") or tags.get("link_id") or tags.get(NOTE)), gateway_id
 
 
 def _last(address: Any) -> str:

@@ -27,9 +27,7 @@ from integration.settings import Setting, url, words
 from integration.values import Money
 
 from .. import bookings, gateways, http, scans, signing
-from ..gateways import said
-
-_NOTE = "dastak_reference"
+from ..gateways import NOTE, said
 
 
 class Razorpay:
@@ -121,7 +119,7 @@ class Razorpay:
                 "notify": {"sms": False, "email": False},
                 "reminder_enable": False,
                 "expire_by": int(asked.expires_at.timestamp()),
-                "notes": {_NOTE: asked.reference},
+                "notes": {NOTE: asked.reference},
                 "callback_url": asked.return_url,
                 "callback_method": "get",
             },
@@ -136,9 +134,10 @@ class Razorpay:
         gateway_id = gateway_id or said((self._search(account, reference) or {}).get("id"))
         told = self._told(account, f"payment_links/{quote(gateway_id, safe='')}") if gateway_id else None
         link = gateways.part(orjson.loads(told.body)) if told is not None else {}
-        if link.get("status") not in ("paid", "partially_paid") or link.get("payments"):
+        beneath = said(link.get("order_id"))
+        if link.get("status") not in ("paid", "partially_paid") or link.get("payments") or not beneath:
             return told
-        order = self._told(account, f"orders/{quote(said(link.get('order_id')), safe='')}/payments")
+        order = self._told(account, f"orders/{quote(beneath, safe='')}/payments")
         items = gateways.part(orjson.loads(order.body)).get("items") if order is not None else []
         return WebhookRequest({}, orjson.dumps(link | {"payments": items}))
 
@@ -273,7 +272,7 @@ _OF_LINK = re.compile(r"#([A-Za-z0-9]{8,32})")
 
 def _asked(link: dict[str, Any], *others: dict[str, Any]) -> _Asked:
     """What a link, or a payment or order of one, says of what was asked for."""
-    noted = (said(gateways.part(one, "notes").get(_NOTE)) for one in (link, *others))
+    noted = (said(gateways.part(one, "notes").get(NOTE)) for one in (link, *others))
     named = (_OF_LINK.fullmatch(said(one.get("description"))) for one in others)
     gateway_id = said(link.get("id")) or next((f"plink_{found[1]}" for found in named if found), "")
     return said(link.get("reference_id")) or next(filter(None, noted), ""), gateway_id
