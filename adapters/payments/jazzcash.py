@@ -8,7 +8,7 @@ is not taken. An inquiry's answer names neither the payment nor a time: we put b
 The SecureHash covers the values in the order of their names, but not the names. The customer's browser sees the form
 we signed, and whoever gives those values other names has a signed message. So none of them may look like a response
 code, which are the three digits that make an IPN mean something: references begin with a letter, amounts have four
-digits at least, and no value holds the `&` that joins them.
+digits at least, and no text of ours holds the `&` that joins them.
 """
 
 from __future__ import annotations
@@ -88,13 +88,7 @@ class JazzCash:
     handles = frozenset({"ipn", "inquiry"})
     ignores: frozenset[str] = frozenset()
     keeps = ()
-    known_as = (
-        "jazz cash",
-        "jazzcash wallet",
-        "jazzcash mobile account",
-        "jazzcash mobile wallet",
-        "mobilink jazzcash",
-    )
+    known_as = ("jazz cash", "jazzcash wallet", "jazzcash mobile account", "jazzcash mobile wallet")
     currencies = ("PKR",)
     shortest = timedelta(minutes=15)
     longest = timedelta(hours=24)
