@@ -178,6 +178,8 @@ def _shown(token: str, fault: str = "", status: int = 200) -> Response:
         store = session.get_one(Store, store_id)
         language = public.asked() or language_for(intent.order, store.policy)
         seen = _see(intent, store, language, session.now())
+        frame = wording(language).page
+        asks = fault == "refused" or (seen.state in ("closed", "expired") and not seen.opens)  # to write to the shop
         looked = _looked() if seen.state == "open" and not seen.by_hand and not fault else 0
         return public.page(
             session,
@@ -199,6 +201,7 @@ def _shown(token: str, fault: str = "", status: int = 200) -> Response:
             next=_here(token, back=looked + 1) if 0 < looked <= LOOKS else "",
             seconds=SECONDS,
             write=public.chat(store, seen.words["greeting"].format(order=seen.order)),
+            question=public.chat(store, frame["greeting"].format(order=seen.order)) if asks else "",
         )
 
 
