@@ -146,7 +146,9 @@ def _reference(session: Session, order: Order) -> str:
 def payable(intent: PaymentIntent) -> bool:
     """Is the money still wanted that an intent asks for? One that failed or expired may be asked for anew."""
     order = intent.order
-    if order.gone or order.removed_at is not None or order.dispatched or order.payment in SETTLED - {"cod_due"}:
+    if order.gone or order.removed_at is not None or order.erased_at is not None or order.dispatched:
+        return False
+    if order.payment in SETTLED - {"cod_due"}:
         return False
     return intent.state in ("open", "failed", "expired")
 

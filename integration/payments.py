@@ -24,8 +24,10 @@ from .ports import PaymentTold
 from .stores import hurry
 from .values import Money
 
-_STATES = {"paid": "paid", "failed": "failed", "expired": "expired", "cancelled": "closed"}
-"""What a gateway's word makes of an intent that is not paid. One that failed may be tried anew, and be paid yet."""
+_STATES = {"paid": "paid", "failed": "failed", "expired": "expired", "cancelled": "failed"}
+"""What a gateway's word makes of an intent that is not paid. One that failed may be tried anew, and be paid yet; so may
+one whose customer pressed Cancel there.
+"""
 
 
 def find_intent(session: Session, gateway: str, reference: str, gateway_id: str = "") -> PaymentIntent | None:
