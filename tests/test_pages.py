@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import select
 
 from integration.couriers import put_booking
+from integration.intents import TransferAccount
 from integration.orders import Order, Shipment
 from integration.outbox import Outbox
 from integration.stores import Connection
 from sandbox.couriers import KEY, PASSWORD
 
 from .conftest import build, settings_for
-from .world import World
+from .world import Placed, World
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -127,7 +129,7 @@ def test_the_pages_of_a_merchant_fit_and_are_silent(peopled: World, watched: Wat
         orders = session.scalars(select(Order.id).order_by(Order.id)).all()
     for path in (
         "/app/", "/app/orders", "/app/orders?view=awaiting", "/app/orders?q=nobody", "/app/whatsapp", "/app/journeys",
-        "/app/couriers/", "/app/dispatch/", "/app/look/",
+        "/app/couriers/", "/app/dispatch/", "/app/look/", "/app/payments/", "/app/payments/setup",
         *(f"/app/journeys?language={code}" for code in ("en", "ur-Latn", "ur", "hi", "es", "pt")),
         *(f"/app/orders/{order}" for order in orders), "/install/woocommerce",
     ):  # fmt: skip
@@ -297,6 +299,95 @@ def test_a_parcel_that_does_not_add_up_is_shown_and_its_unknown_word_explained(
     else:
         page.get_by_role("button", name=re.compile("I have looked")).first.click()
         expect(page.get_by_text("Nothing needs a look")).to_be_visible()
+    watched.silent()
+
+
+# -- payments --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def claiming(peopled: World) -> World:
+    """Merchants to whose account customers send money by hand."""
+    account = TransferAccount("jazzcash", "Lahore Lawn", "0300 1112223")
+    for store in ("shopify", "woocommerce"):
+        with peopled.deciding(store) as merchant:
+            merchant.decide(replace(merchant.policy, transfers=(account.stored(),)))
+    return peopled
+
+
+def _claim(world: World, store: str, transaction: str) -> Placed:
+    """A customer sends a picture, and then the id."""
+    placed = world.place(store, "jazzcash")
+    world.control("POST", f"/control/phones/{placed.phone.number}/send", {"image": "receipt.png"})
+    world.settle()
+    placed.phone.write(f"TID {transaction}")
+    return placed
+
+
+def test_a_claim_is_decided_by_keyboard_and_its_picture_opens_large(claiming: World, watched: Watched) -> None:
+    page, width = watched.page, watched.page.viewport_size["width"]
+    placed = _claim(claiming, "woocommerce", f"06093546{width}")
+    _sign_in(page, claiming)
+    page.goto(f"{claiming.app_url}/app/payments/")
+    _fits(page)
+    page.get_by_role("link", name=f"What the customer sent for {placed.name}, large").press("Enter")
+    page.wait_for_url("**/large")
+    _fits(page)
+    picture = page.get_by_alt_text(f"What the customer sent for {placed.name}")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.get_by_role("link", name="← Payments").press("Enter")
+    card = page.get_by_role("article", name=placed.name)
+    amount = card.get_by_label("Amount")
+    due = amount.input_value()
+    amount.fill("1")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "The money is there"
+    amount.fill(due)
+    amount.press("Enter")
+    expect(page.get_by_text(f"{placed.name}: the money is there. It is paid.")).to_be_visible()
+    _fits(page)
+    claiming.settle()
+    assert claiming.states(placed)[1] == "paid"
+    watched.silent()
+
+
+def test_a_statements_columns_are_said_on_the_page(claiming: World, watched: Watched) -> None:
+    page, width = watched.page, watched.page.viewport_size["width"]
+    placed = _claim(claiming, "woocommerce", f"06093547{width}")
+    total = claiming.order(placed).total
+    content = f"Alpha{width};Beta;Gamma;Delta\nx;{total};06093547{width};{claiming.house.clock.now():%d.%m.%Y}\n"
+    _sign_in(page, claiming)
+    page.goto(f"{claiming.app_url}/app/payments/")
+    statement = page.locator("#statement")
+    file = {"name": "s.csv", "mimeType": "text/csv", "buffer": content.encode()}
+    statement.get_by_label("File").set_input_files(files=[file])
+    statement.get_by_role("button", name="Read it").click()
+    expect(statement.get_by_text("Say which column is which.")).to_be_visible()
+    page.evaluate("document.querySelectorAll('details').forEach(closed => { closed.open = true })")
+    _fits(page)
+    statement.get_by_label("Transaction id").select_option(label="Gamma")
+    statement.get_by_label("Amount").select_option(label="Beta")
+    statement.get_by_label("Date").select_option(label="Delta")
+    statement.get_by_role("button", name="Read it").click()
+    expect(statement.get_by_text("1 line read, 1 payment proven.")).to_be_visible()
+    _fits(page)
+    claiming.settle()
+    watched.silent()
+
+
+def test_a_picture_is_seen_in_the_admins_frame_too(claiming: World, watched: Watched) -> None:
+    """There it is fetched with the session token: an image by itself could not say whose it is."""
+    page, width = watched.page, watched.page.viewport_size["width"]
+    placed = _claim(claiming, "shopify", f"06093548{width}")
+    page.goto(f"{claiming.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
+    page.locator("#app-nav").get_by_role("link", name="Payments").click()
+    frame = page.frame_locator("iframe")
+    card = frame.get_by_role("article", name=placed.name)
+    expect(card.locator("img")).to_have_attribute("src", re.compile("^data:image/"))
+    card.get_by_role("button", name=f"{placed.name}: ask for the id again").click()
+    expect(frame.get_by_text(f"{placed.name}: asked for the id.")).to_be_visible()
+    claiming.settle()
     watched.silent()
 
 

@@ -448,7 +448,7 @@ def _cards(session: Session) -> list[Card]:
                 amount=f"{(line.amount if line is not None else claim.amount).normalize():f}",
                 tone=tone,
                 finding=finding,
-                why=why,
+                why=why[:1].upper() + why[1:],
                 line=line,
                 uses=[one for one in uses.get((claim.wallet, claim.reference), ()) if one.id != claim.id],
                 pictures=[(sent, seen_before(session, sent)) for sent in claim.pictures],
