@@ -23,7 +23,7 @@ def see_other(location: str) -> Response:
     return response
 
 
-def with_query(url: str, **parameters: str) -> str:
+def with_query(url: str, /, **parameters: str) -> str:
     """Appended to whatever query is there already."""
     joint = "&" if urlsplit(url).query else "?"
     return f"{url}{joint}{urlencode(parameters)}"

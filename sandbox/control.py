@@ -22,6 +22,7 @@ from sandbox.faults import VENDORS, what_exists
 from sandbox.gateways import ACCOUNTS as GATEWAY_ACCOUNTS
 from sandbox.gateways import GATEWAYS
 from sandbox.gateways.gateway import OUTCOMES, PAID
+from sandbox.gateways.statements import statement
 from sandbox.phones import as_shown, normalised
 from sandbox.shopify.webhooks import API_VERSION, TOPICS
 from sandbox.stores import STORES
@@ -91,6 +92,7 @@ class Control:
             ("GET", "/couriers", self.list_couriers),
             ("POST", "/couriers", self.set_courier),
             ("POST", "/payments", self.pay),
+            ("POST", "/statements", self.write_statement),
             ("GET", "/gateways", self.list_gateways),
             ("POST", "/gateways", self.set_gateway),
             ("GET", "/clock", self.get_clock),
@@ -224,6 +226,10 @@ class Control:
     def set_gateway(self) -> Response:
         """Where a gateway tells of payments, as a merchant says it on the gateway's portal."""
         return as_json(self._gateways.connect(stated()))
+
+    def write_statement(self) -> Response:
+        """A CSV as a wallet or a bank exports it."""
+        return Response(statement(stated(), self._world.clock), content_type="text/csv; charset=utf-8")
 
     # The clock
 

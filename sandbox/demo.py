@@ -1,5 +1,5 @@
 """The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number and its
-accounts at the couriers.
+accounts at the couriers and the payment gateways.
 
     python -m sandbox.demo [--no-couriers]
 
@@ -39,9 +39,15 @@ class Stuck(Exception):
 
 
 class Merchant:
-    def __init__(self, settings: Settings, couriers: Mapping[str, Mapping[str, str]]) -> None:
-        """`couriers`: the accounts each store has, by courier."""
+    def __init__(
+        self,
+        settings: Settings,
+        couriers: Mapping[str, Mapping[str, str]],
+        gateways: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """`couriers` and `gateways`: the accounts each store has, by courier and by gateway."""
         self._couriers = couriers
+        self._gateways = gateways or {}
         self._app = settings.app_url
         self._sandbox = settings.url
         self._browser = httpx.Client(timeout=30.0, follow_redirects=True)
@@ -144,14 +150,19 @@ class Merchant:
         for courier, account in self._couriers.items():
             go("POST", f"/app/couriers/{courier}/connect", f"connecting {courier} to {whose}", account)
         if self._couriers:
-            self._tell_couriers(Page(go("GET", "/app/couriers/", "the couriers' page", {})).addresses, whose)
+            self._tell("courier", Page(go("GET", "/app/couriers/", "the couriers' page", {})).addresses, whose)
             say(f"{whose}: {', '.join(self._couriers)} connected")
+        for gateway, account in self._gateways.items():
+            go("POST", f"/app/payments/{gateway}/connect", f"connecting {gateway} to {whose}", account)
+        if self._gateways:
+            self._tell("gateway", Page(go("GET", "/app/payments/", "the payments' page", {})).addresses, whose)
+            say(f"{whose}: {', '.join(self._gateways)} connected")
 
-    def _tell_couriers(self, addresses: Mapping[str, str], whose: str) -> None:
-        """On the portal of each courier that pushes its scans, where to."""
-        for courier, address in addresses.items():
-            told = {"courier": courier, "push_url": address, "shop": whose}
-            self._asked("POST", f"{self._sandbox}/control/couriers", f"telling {courier} where to push", json=told)
+    def _tell(self, kind: str, addresses: Mapping[str, str], whose: str) -> None:
+        """On the portal of each courier or gateway that tells of what happened, where to."""
+        for name, address in addresses.items():
+            told = {kind: name, "push_url": address, "shop": whose}
+            self._asked("POST", f"{self._sandbox}/control/{kind}s", f"telling {name} where to push", json=told)
 
     def _asked(self, method: str, url: str, what: str, **given: Any) -> httpx.Response:
         if method == "GET":

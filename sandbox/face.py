@@ -1,5 +1,5 @@
-"""The face: one page with the shop, the phones, the couriers' scanner, the clock, the faults and the log, and the one
-answer it polls for.
+"""The face: one page with the shop, the phones, the couriers' scanner, the gateways, the clock, the faults and the log,
+and the one answer it polls for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ ORDERS_SHOWN = 25
 PHONES_SHOWN = 24
 PARCELS_SHOWN = 25
 SCANS_SHOWN = 12
+CHECKOUTS_SHOWN = 25
 LINES_SHOWN = 120
 
 _SHORT = {"shopify": "Shopify", "woocommerce": "Woo", "whatsapp": "WhatsApp"}
@@ -49,7 +50,12 @@ class Face:
             vendors=(
                 ("Stores and WhatsApp", {name: title for name, title in _SHORT.items() if name in VENDORS}),
                 ("Couriers", {desk.name: desk.title for desk in self._sandbox.couriers.desks.values()}),
+                ("Gateways", {one.name: one.title for one in self._sandbox.gateways.all.values()}),
             ),
+            gateways={
+                one.name: {"title": one.title, "outcomes": one.outcomes, "account": one.account}
+                for one in self._sandbox.gateways.all.values()
+            },
             couriers={
                 desk.name: {"title": desk.title, "words": desk.offered(), "account": desk.account}
                 for desk in self._sandbox.couriers.desks.values()
@@ -88,6 +94,7 @@ class Face:
             messages = [as_shown(message) for message in sandbox.phones.chat(asked)[-100:]] if asked else []
         orders, total = sandbox.stores.newest(ORDERS_SHOWN)
         parcels, parcels_total = sandbox.couriers.newest(PARCELS_SHOWN)
+        checkouts, checkouts_total = sandbox.gateways.newest(CHECKOUTS_SHOWN)
         return as_json(
             {
                 "now": world.clock.now().isoformat(timespec="milliseconds"),
@@ -104,6 +111,8 @@ class Face:
                 "orders_total": total,
                 "parcels": [{**one, "scans": one["scans"][-SCANS_SHOWN:]} for one in parcels],
                 "parcels_total": parcels_total,
+                "checkouts": checkouts,
+                "checkouts_total": checkouts_total,
                 "faults": world.faults.active(),
                 "log": world.log.read(None, whole("since", 0, 10**12), LINES_SHOWN, bodies=False),
                 "last": world.log.last,

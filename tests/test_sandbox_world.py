@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from sandbox import Running, Settings, serve, testing
+from sandbox.gateways import GATEWAYS
 from sandbox.testing import FAST, Reply, StandIn, until
 
 sandbox, stand_in = testing.sandbox, testing.stand_in
@@ -122,7 +123,7 @@ def test_health_says_what_is_ready_and_what_waits(control: httpx.Client):
     health = control.get("/control/health").json()
     assert health["ready"] is True
     assert health["idle"] is True
-    vendors = ("shopify", "woocommerce", "whatsapp", "leopards", "shiprocket", "trax")
+    vendors = ("shopify", "woocommerce", "whatsapp", "leopards", "shiprocket", "trax", *GATEWAYS)
     assert health["queues"] == dict.fromkeys(vendors, 0)
 
 

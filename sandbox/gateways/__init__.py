@@ -19,14 +19,17 @@ from flask import Blueprint, Response
 from sandbox.delivery import Answer, DeliveryQueue, Outgoing
 from sandbox.errors import Refusal
 from sandbox.faults import Gate, VendorWords
+from sandbox.gateways.cashfree import Cashfree
+from sandbox.gateways.easypaisa import Easypaisa
 from sandbox.gateways.gateway import OPEN, POSSIBLE, Gateway, Rule, money_of
 from sandbox.gateways.jazzcash import JazzCash
 from sandbox.gateways.razorpay import Razorpay
+from sandbox.gateways.safepay import Safepay
 from sandbox.world import Record, World
 
 __all__ = ["ACCOUNTS", "GATEWAYS", "Gateways"]
 
-TYPES: tuple[type[Gateway], ...] = (Razorpay, JazzCash)
+TYPES: tuple[type[Gateway], ...] = (JazzCash, Easypaisa, Safepay, Razorpay, Cashfree)
 GATEWAYS = tuple(one.name for one in TYPES)
 ACCOUNTS = {one.name: one.account for one in TYPES}
 """What opens the merchant's account at each gateway: the same for everybody."""
@@ -64,11 +67,11 @@ class Gateways:
         return account
 
     def find(self, gateway: Gateway, names: Iterable[str], outcome: str) -> Record | None:
-        """The checkout with one of these references, or of one of these orders (references are `<order>-<attempt>`, as
+        """The checkout with one of these references or ids, or of one of these orders (references are `<order>-<attempt>`, as
         far as a gateway takes that): the newest of those to which the outcome can happen, else the newest.
         """
         wanted = [name for name in names if name]
-        found = [one for one in gateway.all() if one["reference"] in wanted]
+        found = [one for one in gateway.all() if one["reference"] in wanted or one["id"] in wanted]
         if not found:
             orders = [re.compile(rf"[A-Za-z]*{re.escape(name.lstrip('#'))}(?!\d)", re.ASCII) for name in wanted]
             found = [one for one in gateway.all() if any(order.match(one["reference"]) for order in orders)]

@@ -181,7 +181,8 @@ class Gateway:
         """
         with self.world.lock:
             if checkout["state"] not in POSSIBLE[outcome]:
-                raise Refusal(f"{checkout['reference']} is {checkout['state']}, so it cannot become {outcome}.", 409)
+                state = checkout["state"]
+                raise Refusal(f"{checkout['reference']} is {state} already, so it cannot become {outcome}.", 409)
             played = checkout
             if forged or reference:
                 played = copy.deepcopy(checkout)

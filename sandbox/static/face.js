@@ -4,6 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const cast = JSON.parse($("cast").textContent);
   const couriers = JSON.parse($("couriers").textContent);
+  const gateways = JSON.parse($("gateway-data").textContent);
   const SHIPPING = 250;
   const ZONE = "Asia/Karachi";
 
@@ -707,6 +708,109 @@
     })();
   });
 
+  /* ---- the gateways ---- */
+  const OUTCOMES = [
+    ["paid", "Pay"],
+    ["failed", "Fail"],
+    ["expired", "Expire"],
+    ["refunded", "Refund"],
+  ];
+  const HOLDS = ["paid", "partially_refunded", "disputed"];
+  const STATE_MOOD = { paid: "good", open: "open", failed: "bad", expired: "bad", cancelled: "bad", disputed: "bad" };
+  const openCheckouts = new Set();
+  const canBecome = (checkout, outcome) =>
+    gateways[checkout.gateway].outcomes.includes(outcome) &&
+    (outcome === "refunded"
+      ? HOLDS.includes(checkout.state)
+      : outcome === "paid"
+        ? ["open", "failed", "expired"].includes(checkout.state)
+        : checkout.state === "open");
+  const sum = (one) => `${one.currency} ${Number(one.amount).toLocaleString("en", { minimumFractionDigits: 2 })}`;
+
+  async function happened(checkout, outcome) {
+    await call("POST", "/control/payments", {
+      gateway: checkout.gateway,
+      order_id: checkout.reference || checkout.id,
+      outcome,
+    });
+    $("paid").textContent = `${checkout.reference || checkout.id} is ${outcome} at ${gateways[checkout.gateway].title}.`;
+  }
+  function checkoutNode(checkout) {
+    const key = checkout.gateway + checkout.id;
+    const answered = (one) =>
+      one.answers.length ? one.answers.map((answer) => answer.status ?? "no answer").join(", ") : "not delivered yet";
+    return make(
+      "details",
+      {
+        class: "order checkout",
+        name: "checkout",
+        open: openCheckouts.has(key),
+        ontoggle: (event) => (event.target.open ? openCheckouts.add(key) : openCheckouts.delete(key)),
+      },
+      make(
+        "summary",
+        {},
+        make("b", {}, checkout.reference || "not opened yet"),
+        make("span", { class: "who" }, sum(checkout)),
+        make("span", { class: "store" }, gateways[checkout.gateway].title),
+        make(
+          "span",
+          { class: "marks" },
+          make(
+            "span",
+            { class: `mark ${STATE_MOOD[checkout.state] || ""}` },
+            checkout.state.replaceAll("_", " "),
+          ),
+        ),
+      ),
+      make(
+        "div",
+        { class: "inside" },
+        make(
+          "div",
+          { class: "actions", role: "group", "aria-label": `What becomes of ${checkout.reference || checkout.id}` },
+          ...OUTCOMES.filter(([outcome]) => canBecome(checkout, outcome)).map(([outcome, label]) =>
+            make("button", { type: "button", onclick: attempt(() => happened(checkout, outcome)) }, label),
+          ),
+          make("a", { href: checkout.page, target: "_blank", rel: "noreferrer" }, "The customer's page"),
+        ),
+        make(
+          "ol",
+          { class: "scans", "aria-label": "What it told, newest first" },
+          ...[...checkout.events]
+            .reverse()
+            .map((one) =>
+              make(
+                "li",
+                {},
+                make("time", {}, `${dayOf(one.at)}, ${clockTime(one.at)}`),
+                make(
+                  "span",
+                  {},
+                  [one.event, one.forged ? "forged" : "", one.replayed ? "again" : ""].filter(Boolean).join(", "),
+                ),
+                make("small", {}, answered(one)),
+              ),
+            ),
+        ),
+      ),
+    );
+  }
+  function showCheckouts() {
+    const total = state.checkouts_total;
+    $("checkouts-count").textContent = total ? `${total.toLocaleString("en")} so far` : "";
+    const list = $("checkout-list");
+    if (!state.checkouts.length) {
+      if (list.firstElementChild?.className !== "empty") {
+        list.replaceChildren(
+          make("p", { class: "empty" }, "Nobody is paying. Open a link to pay on a phone, and it stands here."),
+        );
+      }
+      return;
+    }
+    keyed(list, state.checkouts, (checkout) => checkout.gateway + checkout.id, checkoutNode);
+  }
+
   /* ---- the world ---- */
   let lastOffset = null;
   function showClock() {
@@ -903,6 +1007,7 @@
     showChat();
     showOrders();
     showParcels();
+    showCheckouts();
     showWorld();
     showLog(answer.log);
   }

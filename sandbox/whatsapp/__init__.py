@@ -465,8 +465,8 @@ class WhatsApp:
         return id
 
     def stored_media(self, number: Record, mime_type: str, source: Any, caption: Any = None) -> Record:
-        """The media object of an inbound message. The picture itself is a stand-in."""
-        id = self.store_media(number, mime_type, PIXEL, str(source or ""))
+        """The media object of an inbound message. The picture is a stand-in, another one for each name."""
+        id = self.store_media(number, mime_type, picture(str(source or "")), str(source or ""))
         media = {
             "id": id,
             "mime_type": mime_type,
@@ -650,6 +650,13 @@ PIXEL = base64.b64decode(
     "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////"
     "////////wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAAA//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AR//Z"
 )
+
+
+def picture(name: str) -> bytes:
+    """The pixel with its name in a comment, so that two pictures differ and one sent twice is the same."""
+    comment = name.encode()[:1000]
+    segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment if comment else b""
+    return PIXEL[:2] + segment + PIXEL[2:]
 
 
 def digits_of(display: str) -> str:
