@@ -180,12 +180,7 @@ def test_its_own_signature_is_accepted_and_no_other(recorded: Recorded) -> None:
     adapter.verify(request, who)
 
     flipped = bytes([request.body[0] ^ 1]) + request.body[1:]
-<<<<<<< HEAD
     grown = request.body + b"0"  # not a blank: some sign what a body says, not how it is set
-    grown = request.body + b"x"  # no blank: some sign what a body says, and a blank says nothing
-=======
-    grown = request.body + b"0"  # not a blank: some sign what a body says, not how it is set
->>>>>>> 6791056 (A grown body is grown by what says something)
     for body in (flipped, grown, request.body[:-1]):
         with pytest.raises(InvalidSignature):
             adapter.verify(WebhookRequest(request.headers, body, request.query), who)
