@@ -32,6 +32,7 @@ from integration.stores import Connection, Store, connect
 from integration.story import Story, tell, why
 from integration.vault import new_token, token_hash
 from sandbox.couriers import ACCOUNTS
+from sandbox.gateways import ACCOUNTS as GATEWAY_ACCOUNTS
 from sandbox.demo import Merchant
 from sandbox.settings import Settings as SandboxSettings
 from webapp import assemble
@@ -230,6 +231,31 @@ class World:
         if courier in ("leopards", "shiprocket", "trax"):
             address = f"{self.app_url}/webhooks/couriers/{courier}/{token}" if push else ""
             self.control("POST", "/control/couriers", {"courier": courier, "push_url": address})
+
+    def connect_gateway(self, store: str, gateway: str) -> None:
+        """The merchant enters their account at a gateway, and tells the gateway where to tell of payments."""
+        token, adapter = new_token(), self.house.registry.get("payments", gateway)
+        keys = GATEWAY_ACCOUNTS[gateway]
+        with self.house.db.operator_writing() as session:
+            connect(
+                session,
+                store_id=self.store_id(store),
+                room="payments",
+                adapter=gateway,
+                account=f"{gateway}/{self.store_id(store)}",  # as the page names it
+                credentials={**keys, "address_token": token},
+                state={"merchant": keys.get(adapter.merchant_field, "")},
+                vault=self.house.vault,
+                token_hash=token_hash(token),
+            )
+        address = f"{self.app_url}/webhooks/payments/{gateway}/{token}"
+        self.control("POST", "/control/gateways", {"gateway": gateway, "push_url": address, "shop": store})
+
+    def pay(self, placed: Placed, gateway: str, outcome: str, **stated: Any) -> None:
+        """Something becomes of an order's payment at a gateway; the customer goes there first, if need be."""
+        told = {"gateway": gateway, "order_id": placed.order_id, "outcome": outcome, **stated}
+        self.control("POST", "/control/payments", told)
+        self.settle()
 
     def scan(self, courier: str, number: str, code: str, text: str, **more: str) -> None:
         """The courier scans a parcel, in its own words."""

@@ -1,0 +1,219 @@
+"""Paid at a gateway: the link, what became of it, what the customer hears and what the store keeps; and what somebody
+only pretends.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from integration.dispatch import READY
+from integration.ingest import WebhookDelivery
+from integration.intents import PaymentIntent
+from integration.orders import Order, Payment
+from integration.payments import misfits
+from tests.world import Placed, World
+
+GATEWAYS = ("jazzcash", "easypaisa", "safepay", "razorpay", "cashfree")
+TELLS_REFUNDS = ("safepay", "razorpay", "cashfree")
+"""Of the others a refund is seen when they are asked."""
+STATES_AMOUNTS = ("safepay", "razorpay", "cashfree")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _connected(world: World) -> None:
+    for gateway in GATEWAYS:
+        for store in ("shopify", "woocommerce"):
+            world.connect_gateway(store, gateway)
+
+
+def place(world: World, gateway: str, store: str = "woocommerce", **more: Any) -> Placed:
+    currency = "INR" if gateway in ("razorpay", "cashfree") else "PKR"
+    return world.place(store, gateway, currency=currency, **more)
+
+
+def payment(world: World, placed: Placed) -> str:
+    return world.states(placed)[1]
+
+
+def may_be_sent(world: World, placed: Placed) -> bool:
+    with world.looking(placed.store) as session:
+        return session.scalar(select(Order.id).where(READY, Order.id == world.order(placed).id)) is not None
+
+
+def said(placed: Placed, template: str) -> int:
+    return len([m for m in placed.phone.heard if m.template == f"dastak_{template}_v1"])
+
+
+def payments(world: World, placed: Placed) -> list[Payment]:
+    with world.looking(placed.store) as session:
+        rows = select(Payment).where(Payment.order_id == world.order(placed).id).order_by(Payment.id)
+        found = list(session.scalars(rows))
+        session.expunge_all()
+        return found
+
+
+def ask_now(world: World, placed: Placed) -> None:
+    """The time has come to ask the gateway about this payment."""
+    with world.house.db.operator_writing() as session:
+        due = world.house.clock.now() - timedelta(minutes=1)
+        mine = PaymentIntent.order_id == world.order(placed).id
+        session.execute(update(PaymentIntent).where(mine, PaymentIntent.opened_at.is_not(None)).values(poll_at=due))
+    world.advance("2m")
+
+
+@pytest.mark.parametrize("store", ["shopify", "woocommerce"])
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_paid(world: World, gateway: str, store: str) -> None:
+    placed = place(world, gateway, store)
+    assert said(placed, "payment_link") == 1, world.why(placed)
+    assert not may_be_sent(world, placed)
+    world.pay(placed, gateway, "paid")
+    if payment(world, placed) != "paid":
+        ask_now(world, placed)
+    assert payment(world, placed) == "paid", world.why(placed)
+    assert may_be_sent(world, placed)
+    assert (said(placed, "payment_received"), said(placed, "order_confirmation")) == (1, 0)
+    assert world.in_store(placed)["payment_status"] == "paid"
+    ask_now(world, placed)  # pushed and polled is one payment
+    world.advance("26h")
+    assert [p.status for p in payments(world, placed) if p.status == "paid" and p.source == gateway] == ["paid"]
+    assert (said(placed, "payment_received"), said(placed, "payment_link_reminder")) == (1, 0)
+    order = world.order(placed)
+    assert (order.received, order.held) == (order.total, "")
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_failed_then_paid_by_another_attempt(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "failed")
+    ask_now(world, placed)
+    assert payment(world, placed) in ("failed", "pending")
+    assert not may_be_sent(world, placed)
+    assert said(placed, "payment_received") == 0
+    world.pay(placed, gateway, "paid")
+    ask_now(world, placed)
+    assert payment(world, placed) == "paid", world.why(placed)
+    assert said(placed, "payment_received") == 1
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_expired_is_reminded_and_held(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "expired")
+    for step in ("3h", "18h", "6h"):
+        world.advance(step)
+    order = world.order(placed)
+    assert order.payment in ("pending", "failed")
+    assert order.held == "not_paid", world.why(placed)
+    assert (said(placed, "payment_link"), said(placed, "payment_link_reminder")) == (1, 2)
+    assert not may_be_sent(world, placed)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_late_money_lands_days_later(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.fault(f"{gateway}.webhooks", "drop")
+    world.pay(placed, gateway, "late")
+    assert said(placed, "payment_received") == 0
+    ask_now(world, placed)
+    assert payment(world, placed) == "paid", world.why(placed)
+    assert said(placed, "payment_received") == 1
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_refunded(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "paid")
+    ask_now(world, placed)
+    world.pay(placed, gateway, "refunded")
+    ask_now(world, placed)
+    assert payment(world, placed) == "refunded", world.why(placed)
+    assert world.order(placed).received == 0
+    assert not may_be_sent(world, placed)
+    assert said(placed, "payment_received") == 1
+
+
+@pytest.mark.parametrize("gateway", [gateway for gateway in GATEWAYS if gateway != "easypaisa"])
+def test_a_forged_notification_changes_nothing(world: World, gateway: str) -> None:
+    """Easypaisa signs nothing: it is only ever a reason to ask."""
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "paid", forged=True)
+    assert payment(world, placed) == "pending"
+    assert payments(world, placed) == []
+    assert not may_be_sent(world, placed)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_replayed_notification_changes_nothing(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "paid")
+    ask_now(world, placed)
+    before = len(payments(world, placed))
+    world.control("POST", "/control/payments", {"gateway": gateway, "order_id": placed.order_id, "replay": True})
+    world.settle()
+    assert len(payments(world, placed)) == before
+    assert said(placed, "payment_received") == 1
+
+
+@pytest.mark.parametrize("gateway", STATES_AMOUNTS)
+@pytest.mark.parametrize("wrong", [{"amount": "1.00"}, {"currency": "USD"}])
+def test_the_wrong_money_changes_nothing_and_is_shown(world: World, gateway: str, wrong: dict[str, str]) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "paid", **wrong)
+    assert payment(world, placed) == "pending", world.why(placed)
+    assert not may_be_sent(world, placed)
+    assert said(placed, "payment_received") == 0
+    with world.looking(placed.store) as session:
+        shown = [order.id for _, order in misfits(session)]
+    assert world.order(placed).id in shown
+
+
+@pytest.mark.parametrize("gateway", STATES_AMOUNTS)
+def test_money_for_an_order_of_somebody_else_changes_nothing_and_is_shown(world: World, gateway: str) -> None:
+    placed = place(world, gateway)
+    world.pay(placed, gateway, "paid", reference="NOBODY-1")
+    assert payment(world, placed) == "pending"
+    assert payments(world, placed) == []
+    with world.looking(placed.store) as session:
+        newest = select(WebhookDelivery).where(WebhookDelivery.adapter == gateway).order_by(WebhookDelivery.id.desc())
+        row = session.scalars(newest.limit(1)).one()
+        assert (row.state, "nobody here asked for" in row.sentence) in (("not_understood", True), ("ignored", False))
+
+
+def test_an_unsigned_hint_for_another_host_asks_nobody(world: World) -> None:
+    placed = place(world, "easypaisa")
+    with world.looking(placed.store) as session:
+        before = len(session.scalars(select(WebhookDelivery)).all())
+    push = next(a for a in world.control("GET", "/control/gateways")["accounts"].values()) if False else None
+    assert push is None
+    answer = httpx.get(f"{world.app_url}/webhooks/payments/easypaisa/unknown-token", params={"url": "https://evil.test/"})
+    assert answer.status_code == 404
+    with world.looking(placed.store) as session:
+        assert len(session.scalars(select(WebhookDelivery)).all()) == before
+
+
+def test_cash_may_be_paid_in_advance_on_the_same_order(world: World) -> None:
+    from dataclasses import replace
+
+    with world.deciding("shopify") as merchant:
+        merchant.decide(replace(merchant.policy, prepaid_with="safepay"))
+    try:
+        placed = world.place("shopify")
+        placed.phone.tap("Confirm")
+        world.advance("61m")
+        assert "/pay/" in placed.phone.last.text, world.why(placed)
+        world.pay(placed, "safepay", "paid")
+        assert world.states(placed) == ("confirmed", "paid", "unfulfilled"), world.why(placed)
+        assert world.in_store(placed)["payment_status"] == "paid"
+        assert "has arrived" in placed.phone.last.text
+        count = len(placed.phone.heard)
+        world.advance("20h")
+        assert len(placed.phone.heard) == count
+    finally:
+        with world.deciding("shopify") as merchant:
+            merchant.decide(replace(merchant.policy, prepaid_with=""))
