@@ -385,11 +385,9 @@ def _show(
         cards = _cards(session)
         for card in cards:
             if card.claim.id == at:
-                card.fault = fault
-                card.reference, card.amount = (
-                    (typed or {}).get("reference", card.reference),
-                    (typed or {}).get("amount", card.amount),
-                )
+                card.fault, given = fault, typed or {}
+                card.reference = given.get("reference", card.reference)
+                card.amount = given.get("amount", card.amount)
         waiting = _waiting(session)
         told_id = request.args.get("told", "")
         told = _told(session, int(told_id)) if re.fullmatch("[0-9]{1,18}", told_id) else None
