@@ -155,7 +155,8 @@ class Merchant:
         for gateway, account in self._gateways.items():
             go("POST", f"/app/payments/{gateway}/connect", f"connecting {gateway} to {whose}", account)
         if self._gateways:
-            self._tell("gateway", Page(go("GET", "/app/payments/", "the payments' page", {})).addresses, whose)
+            addresses = Page(go("GET", "/app/payments/", "the payments' page", {})).addresses
+            self._tell("gateway", {name: at for name, at in addresses.items() if name in self._gateways}, whose)
             say(f"{whose}: {', '.join(self._gateways)} connected")
 
     def _tell(self, kind: str, addresses: Mapping[str, str], whose: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sandbox import Running, testing
 from sandbox.couriers import ACCOUNTS, KEY, PASSWORD
 from sandbox.demo import Merchant, Stuck
+from sandbox.gateways import ACCOUNTS as GATEWAYS
 from sandbox.settings import Settings
 from sandbox.testing import Reply, StandIn, Told, until
 
@@ -216,6 +217,13 @@ class App:
         if path.path == "/app/couriers/":
             address = "https://app.example/webhooks/couriers/leopards/t0k"
             return Reply(body=f'<section id="leopards"><input readonly value="{address}"></section>'.encode())
+        if path.path == "/app/payments/":
+            address = "https://app.example/webhooks/payments/jazzcash/t0k"
+            shown = {"claims": "1", "jazzcash": address}
+            page = "".join(
+                f'<section id="{name}"><input readonly value="{value}"></section>' for name, value in shown.items()
+            )
+            return Reply(body=page.encode())
         if path.path == "/app/whatsapp/connect":
             self.connected.append(told)
             fields = dict(httpx.QueryParams(told.body.decode()))
@@ -264,10 +272,22 @@ def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: 
     pushes = {(account["courier"], account["push_url"]) for account in sandbox.world.couriers.accounts.values()}
     assert pushes == {("leopards", "https://app.example/webhooks/couriers/leopards/t0k")}
     assert len(sandbox.world.couriers.accounts) == 2  # each shop told it of its own
+    assert not [told for told in stand_in.told if told.path.startswith("/app/payments/")]
     keys = [told for told in stand_in.told if "/callback/" in told.path]
     assert keys[0].json["key_permissions"] == "read_write"
     assert sandbox.world.shopify.shops["dastak-demo.myshopify.com"]["installed"] is True
     assert "installed" in capsys.readouterr().out
+
+
+def test_the_demo_connects_gateways_and_tells_them_where_to_tell(sandbox: Running, stand_in: StandIn, app: App):
+    Merchant(merchant_of(sandbox, stand_in), {}, GATEWAYS).play()
+    connected = [told for told in stand_in.told if re.fullmatch("/app/payments/[a-z]+/connect", told.path)]
+    assert [told.path.split("/")[3] for told in connected] == [*GATEWAYS, *GATEWAYS]
+    assert all(b"sandbox" in told.body.lower() for told in connected)
+    accounts = sandbox.world.gateways.accounts.values()
+    assert [(one["gateway"], one["push_url"]) for one in accounts] == [
+        ("jazzcash", "https://app.example/webhooks/payments/jazzcash/t0k")
+    ] * 2
 
 
 def test_the_demo_leaves_alone_what_is_connected(sandbox: Running, stand_in: StandIn, app: App):

@@ -67,8 +67,9 @@ class Gateways:
         return account
 
     def find(self, gateway: Gateway, names: Iterable[str], outcome: str) -> Record | None:
-        """The checkout with one of these references or ids, or of one of these orders (references are `<order>-<attempt>`, as
-        far as a gateway takes that): the newest of those to which the outcome can happen, else the newest.
+        """The checkout with one of these references or ids, or of one of these orders (references are
+        `<order>-<attempt>`, as far as a gateway takes that): the newest to which the outcome can happen, else the
+        newest.
         """
         wanted = [name for name in names if name]
         found = [one for one in gateway.all() if one["reference"] in wanted or one["id"] in wanted]
