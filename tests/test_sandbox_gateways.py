@@ -90,6 +90,10 @@ class Shop:
         return self.http.get("/gateways/safepay/checkout/pay", params=page | {"beacon": answer.json()["data"]["token"]})
 
     def _jazzcash(self, **changes: Any) -> httpx.Response:
+        form = self.jazzcash_form(**changes)
+        return self.http.post("/gateways/jazzcash/CustomerPortal/transactionmanagement/merchantform/", data=form)
+
+    def jazzcash_form(self, **changes: Any) -> dict[str, str]:
         salt = changes.pop("salt", JAZZCASH["integrity_salt"])
         now = (self.clock() + timedelta(hours=5)).replace(tzinfo=None)
         stated = {
@@ -100,8 +104,7 @@ class Shop:
             "pp_TxnExpiryDateTime": f"{now + timedelta(hours=1):%Y%m%d%H%M%S}", "pp_ReturnURL": self.back,
             "ppmpf_1": "tenant7",
         } | changes  # fmt: skip
-        stated["pp_SecureHash"] = signed(stated, salt)
-        return self.http.post("/gateways/jazzcash/CustomerPortal/transactionmanagement/merchantform/", data=stated)
+        return stated | {"pp_SecureHash": signed(stated, salt)}
 
     def _easypaisa(self, **changes: Any) -> httpx.Response:
         key = changes.pop("key", EASYPAISA["hash_key"])
@@ -789,7 +792,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], int, str]] = [
     ({"gateway": "razorpay", "outcome": "paid", "order_id": "nobody's"}, 404, "There is no order"),
     ({"gateway": "easypaisa", "outcome": "disputed", "order_id": "1001-1"}, 400, "tells of no outcome"),
     ({"gateway": "easypaisa", "outcome": "paid", "order_id": "1001-1", "amount": "1.001"}, 400, "amount is"),
-    ({"gateway": "easypaisa", "outcome": "refunded", "order_id": "1001-1"}, 409, "is open already"),
+    ({"gateway": "easypaisa", "outcome": "refunded", "order_id": "1001-1"}, 409, "is open: it cannot"),
     ({"outcome": "failed", "order_id": "1001"}, 400, "Without a gateway"),
 ]
 
@@ -911,6 +914,22 @@ def test_the_browser_follows_a_page_that_sends_it_on_and_a_redirect(shop: Shop) 
         303, headers={"Location": shop.http.get("/control/gateways?gateway=razorpay").json()["checkouts"][0]["page"]}
     )
     assert "opened no checkout" in walk.pay("razorpay").json()["error"]
+
+
+def test_a_gateway_that_opens_nothing_is_quoted(shop: Shop) -> None:
+    walk = Walk(shop)
+    walk.write(f"{shop.app.url}/pay/t0k")
+    jazzcash = "jazzcash/CustomerPortal/transactionmanagement/merchantform/"
+    for path, fields, said in (
+        ("easypaisa/easypay/Index.jsf", {}, "0002: REQUIRED FIELD IS MISSING"),
+        (jazzcash, shop.jazzcash_form(salt="wrong"), "115: Please provide a valid value for pp_SecureHash."),
+        (jazzcash, shop.jazzcash_form(pp_Amount="0.5"), "back at once: Please provide a valid value for pp_Amount."),
+    ):
+        inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in fields.items())
+        form = f'<form method="post" action="{shop.running.url}/gateways/{path}">{inputs}</form>'
+        walk.leads = Reply(body=form.encode())
+        refused = walk.pay(path.partition("/")[0])
+        assert (refused.status_code, said in refused.json()["error"]) == (409, True), refused.text
 
 
 def test_the_browser_leaves_this_machine_for_nobody(shop: Shop) -> None:

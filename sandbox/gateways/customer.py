@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -15,6 +16,7 @@ from sandbox.stores import Stores
 from sandbox.world import World
 
 LINK = re.compile(r"https?://[^\s<>\"]*/pay/[^\s<>\"]+")
+REASON = re.compile(r'role="alert">([^<]+)<')
 MOST_STEPS = 10
 
 
@@ -53,13 +55,19 @@ class Customer:
             self._check(url)
             answer = browser.request(method, url, data=fields or None)
             if answer.status_code >= 400:
-                raise Refusal(f"{url.partition('?')[0]} answered {answer.status_code}.", 409)
+                reason = REASON.search(answer.text)
+                said = f": {unescape(reason[1])}" if reason else "."
+                raise Refusal(f"{url.partition('?')[0]} answered {answer.status_code}{said}", 409)
             if answer.is_redirect:
                 method, url, fields = "GET", urljoin(url, answer.headers["Location"]), {}
                 continue
             page = Page(answer.text)
-            if url.startswith(gateways) and not (page.forms and not page.forms[0].action.startswith(gateways)):
-                return
+            if url.startswith(gateways):
+                back = next((form for form in page.forms if not form.action.startswith(gateways)), None)
+                if back is None:
+                    return
+                said = back.fields.get("pp_ResponseMessage", "without a reason")
+                raise Refusal(f"The gateway sent the browser back at once: {said}", 409)
             form = next((form for form in page.forms if form.action.startswith(gateways)), None)
             link = next((link for link in page.links if link.startswith(gateways)), None)
             if form is None and link is None and not pressed and page.forms:

@@ -182,7 +182,7 @@ class Gateway:
         with self.world.lock:
             if checkout["state"] not in POSSIBLE[outcome]:
                 state = checkout["state"]
-                raise Refusal(f"{checkout['reference']} is {state} already, so it cannot become {outcome}.", 409)
+                raise Refusal(f"{checkout['reference']} is {state}: it cannot become {outcome}.", 409)
             played = checkout
             if forged or reference:
                 played = copy.deepcopy(checkout)
