@@ -35,10 +35,9 @@ def find_intent(session: Session, gateway: str, reference: str, gateway_id: str 
     session.flush()  # it may be of this very transaction
     asked = select(PaymentIntent).where(PaymentIntent.name == gateway).limit(1)
     asked = asked.options(selectinload(PaymentIntent.order).options(*whole(), selectinload(Order.payments)))
-    found = session.scalars(asked.where(PaymentIntent.reference == reference[:24])).first() if reference else None
-    if found is None and gateway_id:
-        found = session.scalars(asked.where(PaymentIntent.gateway_id == gateway_id[:128])).first()
-    return found
+    if reference:  # what names somebody else's is not ours, whatever else it says
+        return session.scalars(asked.where(PaymentIntent.reference == reference[:24])).first()
+    return session.scalars(asked.where(PaymentIntent.gateway_id == gateway_id[:128])).first() if gateway_id else None
 
 
 def apply_payment(

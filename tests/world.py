@@ -32,8 +32,8 @@ from integration.stores import Connection, Store, connect
 from integration.story import Story, tell, why
 from integration.vault import new_token, token_hash
 from sandbox.couriers import ACCOUNTS
-from sandbox.gateways import ACCOUNTS as GATEWAY_ACCOUNTS
 from sandbox.demo import Merchant
+from sandbox.gateways import ACCOUNTS as GATEWAY_ACCOUNTS
 from sandbox.settings import Settings as SandboxSettings
 from webapp import assemble
 from worker import WORK

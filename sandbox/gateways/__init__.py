@@ -68,14 +68,15 @@ class Gateways:
 
     def find(self, gateway: Gateway, names: Iterable[str], outcome: str) -> Record | None:
         """The checkout with one of these references or ids, or of one of these orders (references are
-        `<order>-<attempt>`, as far as a gateway takes that): the newest to which the outcome can happen, else the
-        newest.
+        `<order>-<attempt>`, or a gateway takes no such thing and the description names the order): the newest to which
+        the outcome can happen, else the newest.
         """
         wanted = [name for name in names if name]
         found = [one for one in gateway.all() if one["reference"] in wanted or one["id"] in wanted]
         if not found:
-            orders = [re.compile(rf"[A-Za-z]*{re.escape(name.lstrip('#'))}(?!\d)", re.ASCII) for name in wanted]
-            found = [one for one in gateway.all() if any(order.match(one["reference"]) for order in orders)]
+            orders = [re.compile(rf"(?<!\w)#?{re.escape(name.lstrip('#'))}(?!\w)", re.ASCII) for name in wanted]
+            said = [(one, f"{one['reference']} {one['description']}") for one in gateway.all()]
+            found = [one for one, words in said if any(order.search(words) for order in orders)]
         possible = POSSIBLE.get(outcome, frozenset())
         return max(found, key=lambda one: (one["state"] in possible, one["state"] == OPEN, one["made"]), default=None)
 
@@ -198,8 +199,8 @@ class Gateways:
 
     def _prepare(self, payload: Record) -> Outgoing | None:
         event = self._event(payload)
-        if event is None:
-            return None
+        if event is None or (event["forged"] and event["answers"]):
+            return None  # who forges does not try again
         made = event["request"]
         return Outgoing(made["url"], made["headers"], made["body"].encode(), made["what"], made["method"])
 

@@ -187,7 +187,7 @@ class Gateway:
             if forged or reference:
                 played = copy.deepcopy(checkout)
                 if reference:
-                    played |= {"reference": reference, "id": self.another_id(checkout)}
+                    played = renamed(played, checkout["reference"], reference) | {"id": self.another_id(checkout)}
             steps = [outcome]
             if outcome == LATE:
                 began = played["state"] in (FAILED, EXPIRED) or bool(played["payments"])
@@ -284,6 +284,15 @@ class Gateway:
     def key(self, forged: bool) -> bytes:
         """What it signs with; forgers do not have it."""
         return (self.account[self.secret] if not forged else "a-guess").encode()
+
+
+def renamed(value: Any, old: str, new: str) -> Any:
+    """The same with another reference, wherever it stands: apps repeat theirs in notes."""
+    if isinstance(value, dict):
+        return {key: renamed(one, old, new) for key, one in value.items()}
+    if isinstance(value, list):
+        return [renamed(one, old, new) for one in value]
+    return new if value == old else value
 
 
 def written(amount: Decimal) -> str:

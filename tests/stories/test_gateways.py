@@ -4,10 +4,10 @@ only pretends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select, update
 
@@ -66,8 +66,11 @@ def ask_now(world: World, placed: Placed) -> None:
     world.advance("2m")
 
 
-@pytest.mark.parametrize("store", ["shopify", "woocommerce"])
-@pytest.mark.parametrize("gateway", GATEWAYS)
+WHERE = [(gateway, store) for gateway in GATEWAYS for store in ("shopify", "woocommerce")]
+WHERE.remove(("cashfree", "shopify"))  # it takes rupees of India, and that shop keeps its books in Pakistan's
+
+
+@pytest.mark.parametrize(("gateway", "store"), WHERE)
 def test_paid(world: World, gateway: str, store: str) -> None:
     placed = place(world, gateway, store)
     assert said(placed, "payment_link") == 1, world.why(placed)
@@ -110,7 +113,7 @@ def test_expired_is_reminded_and_held(world: World, gateway: str) -> None:
     order = world.order(placed)
     assert order.payment in ("pending", "failed")
     assert order.held == "not_paid", world.why(placed)
-    assert (said(placed, "payment_link"), said(placed, "payment_link_reminder")) == (1, 2)
+    assert (said(placed, "payment_link"), said(placed, "payment_link_reminder")) == (1, 2), world.why(placed)
     assert not may_be_sent(world, placed)
 
 
@@ -185,21 +188,7 @@ def test_money_for_an_order_of_somebody_else_changes_nothing_and_is_shown(world:
         assert (row.state, "nobody here asked for" in row.sentence) in (("not_understood", True), ("ignored", False))
 
 
-def test_an_unsigned_hint_for_another_host_asks_nobody(world: World) -> None:
-    placed = place(world, "easypaisa")
-    with world.looking(placed.store) as session:
-        before = len(session.scalars(select(WebhookDelivery)).all())
-    push = next(a for a in world.control("GET", "/control/gateways")["accounts"].values()) if False else None
-    assert push is None
-    answer = httpx.get(f"{world.app_url}/webhooks/payments/easypaisa/unknown-token", params={"url": "https://evil.test/"})
-    assert answer.status_code == 404
-    with world.looking(placed.store) as session:
-        assert len(session.scalars(select(WebhookDelivery)).all()) == before
-
-
 def test_cash_may_be_paid_in_advance_on_the_same_order(world: World) -> None:
-    from dataclasses import replace
-
     with world.deciding("shopify") as merchant:
         merchant.decide(replace(merchant.policy, prepaid_with="safepay"))
     try:
