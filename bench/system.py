@@ -98,7 +98,7 @@ def running(
         run.wait_for(f"http://127.0.0.1:{sandbox}/control/health", processes, "sandbox")
         for number in world.ask("GET", "numbers")["numbers"]:
             world.ask("POST", "numbers", {"id": number["id"], "throughput": throughput})
-        processes.once("setting up the demo stores", [sys.executable, "-m", "sandbox.demo", "--no-couriers"])
+        processes.once("setting up the demo stores", [sys.executable, "-m", "sandbox.demo", "--bare"])
         house = stage.house(url)
         try:
             until(lambda: _templates_approved(house), "the templates are approved")

@@ -1,7 +1,7 @@
 """The merchant of the demo: installs Dastak on both demo stores and connects each store's WhatsApp number and its
 accounts at the couriers and the payment gateways.
 
-    python -m sandbox.demo [--no-couriers]
+    python -m sandbox.demo [--bare]        without couriers and gateways
 
 Plays it over HTTP as a browser would, once the app is ready, and leaves alone what is connected already. Prints one
 line per step; a step that fails ends it with a sentence and status 1.
@@ -21,9 +21,18 @@ import httpx
 
 from sandbox.browser import Page
 from sandbox.couriers import ACCOUNTS as COURIERS
+from sandbox.gateways import ACCOUNTS as GATEWAYS
 from sandbox.settings import Settings
 from sandbox.shopify import DEMO as SHOP
 from sandbox.whatsapp.accounts import DEMO as ACCOUNTS
+
+BANK = {
+    "wallet": "bank",
+    "title": "Sandbox Traders",
+    "number": "PK36SCBL0000001123456702",
+    "bank": "Sandbox Bank",
+}
+"""Where customers of the demo send money by hand; the IBAN is the example of the register of IBANs."""
 
 PATIENCE = 120.0  # seconds the app may take to get ready
 HANDLE = SHOP.removesuffix(".myshopify.com")
@@ -155,7 +164,8 @@ class Merchant:
         for gateway, account in self._gateways.items():
             go("POST", f"/app/payments/{gateway}/connect", f"connecting {gateway} to {whose}", account)
         if self._gateways:
-            addresses = Page(go("GET", "/app/payments/", "the payments' page", {})).addresses
+            go("POST", "/app/payments/setup/accounts", f"the bank account of {whose}", BANK)
+            addresses = Page(go("GET", "/app/payments/setup", "the payments' page", {})).addresses
             self._tell("gateway", {name: at for name, at in addresses.items() if name in self._gateways}, whose)
             say(f"{whose}: {', '.join(self._gateways)} connected")
 
@@ -193,8 +203,8 @@ def say(line: str) -> None:
 
 def main() -> int:
     try:
-        couriers = {} if "--no-couriers" in sys.argv[1:] else COURIERS
-        Merchant(Settings.from_env(os.environ), couriers).play()
+        bare = "--bare" in sys.argv[1:]
+        Merchant(Settings.from_env(os.environ), {} if bare else COURIERS, {} if bare else GATEWAYS).play()
     except Stuck as stuck:
         print(f"demo: {stuck}", file=sys.stderr, flush=True)
         return 1

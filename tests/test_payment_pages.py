@@ -192,7 +192,7 @@ def test_what_is_not_there_is_refused_with_a_note_or_asked_for_again_and_both_ar
     placed.phone.write("TID 060935460007")
     second = newest_claim(lite_world, placed)
     merchant.does(f"payments/claims/{second.id}/ask")
-    assert "once more" in placed.phone.last.text
+    assert "write the transaction ID" in placed.phone.last.text
     told = merchant.get("/app/payments/").text
     assert "looked twice &lt;b&gt;" in told
     assert "Asked for the id" in told

@@ -217,7 +217,7 @@ class App:
         if path.path == "/app/couriers/":
             address = "https://app.example/webhooks/couriers/leopards/t0k"
             return Reply(body=f'<section id="leopards"><input readonly value="{address}"></section>'.encode())
-        if path.path == "/app/payments/":
+        if path.path == "/app/payments/setup":
             address = "https://app.example/webhooks/payments/jazzcash/t0k"
             shown = {"claims": "1", "jazzcash": address}
             page = "".join(
@@ -272,7 +272,7 @@ def test_the_demo_installs_and_connects_both_stores(sandbox: Running, stand_in: 
     pushes = {(account["courier"], account["push_url"]) for account in sandbox.world.couriers.accounts.values()}
     assert pushes == {("leopards", "https://app.example/webhooks/couriers/leopards/t0k")}
     assert len(sandbox.world.couriers.accounts) == 2  # each shop told it of its own
-    assert not [told for told in stand_in.told if told.path.startswith("/app/payments/")]
+    assert not [told for told in stand_in.told if told.path.startswith("/app/payments/setup")]
     keys = [told for told in stand_in.told if "/callback/" in told.path]
     assert keys[0].json["key_permissions"] == "read_write"
     assert sandbox.world.shopify.shops["dastak-demo.myshopify.com"]["installed"] is True

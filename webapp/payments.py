@@ -505,7 +505,7 @@ def connect_gateway(name: str) -> Any:
     adapter = _adapter(name)
 
     def prove(account: Account) -> None:
-        adapter.inquire(account, "0", "")
+        adapter.inquire(account, "check-1", "")
 
     if fault := connect_account("payments", adapter, prove, addressed=True):
         return _show_setup(422, at=name, fault=fault)

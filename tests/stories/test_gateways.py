@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select, update
@@ -29,6 +30,13 @@ def _connected(world: World) -> None:
     for gateway in GATEWAYS:
         for store in ("shopify", "woocommerce"):
             world.connect_gateway(store, gateway)
+
+
+@pytest.fixture(autouse=True)
+def _by_day(world: World) -> None:
+    """Every story begins at ten in the morning: at night reminders wait."""
+    local = world.house.clock.now().astimezone(ZoneInfo("Asia/Karachi"))
+    world.advance(f"{(34 - local.hour) * 60 - local.minute}m")
 
 
 def place(world: World, gateway: str, store: str = "woocommerce", **more: Any) -> Placed:
