@@ -263,7 +263,7 @@ def lines(table: Table, mapping: Mapping[str, int], zone: tzinfo) -> Lines:
         if not any(row):
             continue
         try:
-            money = _money(lambda column, row=row: cell(row, column), points)  # type: ignore[misc]
+            money = _money(lambda column, row=row: cell(row, column), points, kinds="kind" in mapping)  # type: ignore[misc]
             if money < 0:
                 out += 1
                 continue
@@ -287,7 +287,7 @@ def lines(table: Table, mapping: Mapping[str, int], zone: tzinfo) -> Lines:
     return Lines(tuple(found), tuple(unread), out)
 
 
-def _money(cell: Callable[[str], str], points: Mapping[str, str]) -> Decimal:
+def _money(cell: Callable[[str], str], points: Mapping[str, str], *, kinds: bool) -> Decimal:
     """What a row moved, less than nothing when it went out. Raises ValueError."""
     credit, debit, both = cell("credit"), cell("debit"), cell("amount")
     came = amount(credit, points["credit"]) if credit.strip("- ") else Decimal(0)
@@ -301,8 +301,8 @@ def _money(cell: Callable[[str], str], points: Mapping[str, str]) -> Decimal:
     moved = amount(both, points["amount"])
     if not moved:
         raise ValueError("The amount is nought.")
-    if moved > 0 and (kind := cell("kind")):
-        said = set(words(plain(kind)))
+    if moved > 0 and kinds:
+        said = set(words(plain(cell("kind"))))
         if said & _meaning("kinds", "went"):
             return -moved
         if not said & _meaning("kinds", "came"):
@@ -384,6 +384,7 @@ _TIME = re.compile(
     r"(?:^|[\sT,])(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d{1,9})?)?\s*([AP]\.?\s?M\.?)?\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
 )
 _NUMBERS = re.compile(r"(\d{1,4})[-/. ](\d{1,2})[-/. ](\d{1,4})")
+_BESIDE_A_DAY = ("DE", "DEL", "ST", "ND", "RD", "TH")
 _COMPACT = re.compile(r"(20\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?")
 
 
@@ -432,13 +433,12 @@ def _day(said: str, month_first: bool) -> date:
         if month > 12:
             day, month = month, day
         return date(three + (2000 if three < 100 else 0), month, day)
-    words = re.findall(r"\d+|[^\W\d_][^\s\d,./-]*", said)
-    words = [word for word in words if word not in ("DE", "DEL", "ST", "ND", "RD", "TH")]
-    numbers = [int(word) for word in words if word.isdigit()]
-    months = [_months()[word] for word in words if word in _months()]
-    if len(months) != 1 or len(numbers) != 2 or len(words) > 4:
+    parts = [part for part in re.findall(r"\d+|[^\W\d_][^\s\d,./-]*", said) if part not in _BESIDE_A_DAY]
+    figures = [int(part) for part in parts if part.isdigit()]
+    months = [_months()[part] for part in parts if part in _months()]
+    if len(months) != 1 or len(figures) != 2 or len(parts) > 4:  # a day's name may stand before
         raise ValueError
-    day, year = numbers
+    day, year = figures
     return date(year + (2000 if year < 100 else 0), months[0], day)
 
 

@@ -288,6 +288,12 @@ def test_a_fingerprint_is_of_the_columns_names_and_order_alone() -> None:
     assert len(fingerprint(())) == 16
 
 
+def test_where_a_column_says_what_came_and_what_went_a_row_that_does_not_is_unread() -> None:
+    found, unread, out = _lines("Date,Amount,Type\n26/11/2026,1.00,Cr\n26/11/2026,2.00,\n26/11/2026,3.00,Dr\n")
+    assert ([line.amount for line in found], out) == ([Decimal(1)], 1)
+    assert unread == [(3, "Whether the money came in or went out is not clear.")]
+
+
 def test_a_mapping_that_the_merchant_made_counts_and_one_without_money_is_refused() -> None:
     table = Table(("a", "b"), (("5", "7"),))
     assert lines(table, {"amount": 1}, UTC).lines[0].amount == 7
