@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, LargeBinary, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 
 from . import statements
@@ -176,9 +176,10 @@ def heard(session: Session, desk: Desk, settled: Settled, message: Message) -> b
             _reply(session, desk, message, order, "claim_paid")
         return True
     if not found:
-        claim = _open_without_id(session, order) or _claim(session, desk, settled, message, order, intent, "")
+        claim = _open_claim(session, order) or _claim(session, desk, settled, message, order, intent, "")
         _keep_picture(session, desk, message, claim)
-        _reply(session, desk, message, order, "claim_picture")
+        if not claim.reference:
+            _reply(session, desk, message, order, "claim_picture")
         return True
     for nth, one in enumerate(found[:3]):
         claim = _claim_id(session, desk, settled, message, order, intent, one.id, nth)
@@ -254,7 +255,7 @@ def _claim_id(
         standing.message_id = message.id
         _reply(session, desk, message, order, "claim_known", nth, transaction=reference)
         return standing
-    claim = _open_without_id(session, order)
+    claim = _open_claim(session, order, Claim.reference == "")
     if claim is None:
         claim = _claim(session, desk, settled, message, order, intent, reference)
     claim.reference, claim.key, claim.message_id, claim.state = reference, key_of(reference), message.id, "open"
@@ -273,11 +274,11 @@ def _claim_id(
     return claim
 
 
-def _open_without_id(session: Session, order: Order) -> Claim | None:
-    """The claim of an order whose id the customer still owes us."""
+def _open_claim(session: Session, order: Order, *which: ColumnElement[bool]) -> Claim | None:
+    """The newest claim of an order that waits for a decision."""
     session.flush()
-    open_ = select(Claim).where(Claim.order_id == order.id, Claim.state == "open", Claim.reference == "")
-    return session.scalars(open_.limit(1)).first()
+    open_ = select(Claim).where(Claim.order_id == order.id, Claim.state == "open", *which)
+    return session.scalars(open_.order_by(Claim.id.desc()).limit(1)).first()
 
 
 def _claim(
@@ -382,6 +383,8 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
     rows = session.scalars(
         recent.where(StatementLine.seen_at > session.now() - _RECENT).order_by(StatementLine.id)
     ).all()
+    if not rows:
+        return 0
     lines = [Line(r.reference, r.amount, r.at, r.sender, r.name, "", r.number, r.note) for r in rows]
     of = {id(line): row for line, row in zip(lines, rows, strict=True)}
     proven = 0

@@ -230,7 +230,8 @@ def statement() -> Any:
     if step == "said":
         columns = _columns_said(len(table.header))
     reading = Reading(wallet, _packed(content), table.header, table.rows[:5], columns)
-    if step == "ask" or not (step == "said" or known or _is_clear(columns)):
+    named = statements.guess(table.header, ())  # by their names alone: what is only guessed must prove no payment
+    if step == "ask" or not (step == "said" or known or _is_clear(named)):
         return _show(reading=reading)
     try:
         if not {"transaction", "note"} & columns.keys():
@@ -252,7 +253,7 @@ def statement() -> Any:
 
 
 def _is_clear(columns: Mapping[str, int]) -> bool:
-    """Is a guess good enough to take a statement in without asking?"""
+    """Are these columns enough to take a statement in without asking?"""
     return bool({"amount", "credit"} & columns.keys()) and {"transaction", "at"} <= columns.keys()
 
 
