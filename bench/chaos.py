@@ -10,7 +10,8 @@ the same marks in its store. So nothing here repeats what the journeys say.
 
 The trouble: web, workers and clock end by SIGKILL, at labelled points between two commits and at random; Redis is
 flushed, stopped and killed; the fake Graph API throttles, fails, answers rubbish, and takes messages without ever
-saying so; webhooks come twice and in the wrong order; the stores' APIs fail now and then.
+saying so; webhooks come twice and in the wrong order; the stores' APIs fail now and then; a courier and a gateway lose
+some of what they should tell, and take calls without an answer.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ from integration.couriers import put_booking
 from integration.dispatch import ServedCity, atlases
 from integration.house import House
 from integration.ingest import WebhookDelivery
-from integration.orders import Order, Shipment
+from integration.intents import PaymentIntent
+from integration.orders import Order, Payment, Shipment
 from integration.outbox import Outbox
 from integration.stores import Connection, connect
 from integration.vault import new_token, token_hash
 from sandbox.couriers import KEY, PASSWORD
+from sandbox.gateways import ACCOUNTS as GATEWAYS
 
 from .stage import ENGINES, Stage
 from .system import STORES, System, World, running, until
@@ -61,7 +64,7 @@ CHECKPOINTS = {
     "process.after_commit": 0.02, "advance.after_commit": 0.03, "deliver.after_claim": 0.02,
     "deliver.after_send": 0.004, "deliver.before_record": 0.02, "deliver.after_record": 0.02,
     "writeback.after_call": 0.01, "instruct.after_claim": 0.02, "instruct.after_call": 0.01,
-    "instruct.before_record": 0.02,
+    "instruct.before_record": 0.02, "checkout.after_claim": 0.02, "checkout.after_call": 0.02,
 }  # fmt: skip
 
 FAULTS = (
@@ -75,12 +78,14 @@ FAULTS = (
     ("woocommerce.api", "timeout_after_accept", 0.003),
     ("leopards.webhooks", "duplicate", 0.1), ("leopards.webhooks", "reorder", 0.1), ("leopards.webhooks", "drop", 0.05),
     ("leopards.api", "error_500", 0.03), ("leopards.api", "timeout_after_accept", 0.02),
+    ("razorpay.webhooks", "duplicate", 0.1), ("razorpay.webhooks", "reorder", 0.1), ("razorpay.webhooks", "drop", 0.05),
+    ("razorpay.api", "error_500", 0.03), ("razorpay.api", "timeout_after_accept", 0.02),
 )  # fmt: skip
 """What the fake vendors do wrong, and how often. WhatsApp never drops a webhook for good: it repeats them for days.
-What a courier never pushes is found when it is asked.
+What a courier or a gateway never pushes is found when it is asked.
 """
 
-COURIER = "leopards"
+COURIER, GATEWAY = "leopards", "razorpay"
 SHIPPED = {"shopify": {"confirms", "has paid"}, "woocommerce": {"has paid"}}
 """Whose orders are sent: Shopify's by their merchant, WooCommerce's are booked here, two a second."""
 
@@ -91,10 +96,10 @@ MAY_BE_MISSED = "dastak_out_for_delivery"
 STORM = 90.0
 """Seconds the trouble goes on after the last order, unless everybody has heard before."""
 
-FATES = {"confirms": 0.5, "cancels": 0.15, "is silent": 0.2, "has paid": 0.15}
+FATES = {"confirms": 0.45, "cancels": 0.15, "is silent": 0.15, "has paid": 0.1, "pays": 0.15}
 """What the customer does, and the share of customers."""
 
-TAPS: dict[str, tuple[int, ...]] = {"confirms": (0,), "cancels": (1, 2), "is silent": (), "has paid": ()}
+TAPS: dict[str, tuple[int, ...]] = {"confirms": (0,), "cancels": (1, 2), "is silent": (), "has paid": (), "pays": ()}
 """Which button or row of each question they tap, by position: Confirm, or Cancel and then the third reason."""
 
 
@@ -139,7 +144,7 @@ class Crowd:
             "orders",
             {
                 "store": one.store,
-                "payment": "prepaid" if one.fate == "has paid" else "cod",
+                "payment": {"has paid": "prepaid", "pays": GATEWAY}.get(one.fate, "cod"),
                 "customer": {"name": "Ayesha Khan", "phone": one.phone, "city": "Lahore", "locale": "en"},
                 "items": [{"sku": "KHS-01", "quantity": 2}],
             },
@@ -178,13 +183,87 @@ class Crowd:
             "status": told["status"],
             "payment": told["payment_status"],
             "tags": sorted(told["tags"]),
-            "meta": ours,
-            "notes": sorted(note["note"] for note in told["notes"] if not note["note"].startswith(_NOT_OURS)),
+            "meta": {name: _nameless(one, str(value)) for name, value in ours.items()},
+            "notes": sorted(
+                _nameless(one, note["note"]) for note in told["notes"] if not note["note"].startswith(_NOT_OURS)
+            ),
         }
 
 
 _NOT_OURS = ("Order status", "Leopards")
 """Notes that differ from order to order: the store's own, and where the parcel was when the store was told."""
+
+
+def _nameless(one: Customer, kept: str) -> str:
+    """What a store keeps, without the names of one payment."""
+    return re.sub(rf"pay_\w+|{re.escape(one.name.lstrip('#'))}-\w+", "<payment>", kept)
+
+
+class Payers:
+    """Those of a crowd who pay at a gateway, in whatever trouble, and press again when a page did not open."""
+
+    def __init__(self, system: System, house: House) -> None:
+        self._world, self._house = system.world, house
+
+    def connect(self) -> None:
+        """Both merchants have an account at the gateway, which tells both of every payment: it is one account."""
+        for store in STORES:
+            token = new_token()
+            with self._house.db.operator_writing() as session:
+                platform = session.scalars(select(Connection).where(Connection.adapter == store)).first()
+                assert platform is not None
+                connect(
+                    session, store_id=platform.store_id, room="payments", adapter=GATEWAY, account=f"{GATEWAY}/{store}",
+                    credentials={**GATEWAYS[GATEWAY], "address_token": token}, state={}, vault=self._house.vault,
+                    token_hash=token_hash(token),
+                )  # fmt: skip
+            url = f"{self._house.settings.public_url}/webhooks/payments/{GATEWAY}/{token}"
+            self._world.ask("POST", "gateways", {"gateway": GATEWAY, "push_url": url, "shop": store})
+
+    def pay(self, crowd: Crowd) -> None:
+        """Everybody pays once, a few at a time."""
+        _few_at_once([one for one in crowd.customers if one.fate == "pays"], self._pay)
+
+    def _pay(self, one: Customer) -> None:
+        told = {"gateway": GATEWAY, "order_id": one.order_id, "outcome": "paid"}
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                self._world.ask("POST", "payments", told)
+                return
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+
+    def audit(self, ledger: Ledger, crowd: Crowd) -> None:
+        """What the gateway holds against what we do: every payment once, over its amount, on its order."""
+        taken = {
+            one["reference"]: one["state"] for one in self._world.ask("GET", f"gateways?gateway={GATEWAY}")["checkouts"]
+        }
+        with self._house.db.operator() as session:
+            of = {row.id: row for row in session.scalars(select(Order))}
+            intents = {row.reference: row.order_id for row in session.scalars(select(PaymentIntent))}
+            paid = Counter(
+                session.scalars(select(Payment.order_id).where(Payment.status == "paid", Payment.source == GATEWAY))
+            )
+        wanted = {one.order_id for one in crowd.customers if one.fate == "pays"}
+        for reference, state in taken.items():
+            order = of.get(intents.get(reference, 0))
+            if order is None or state != "paid" or order.external_id not in wanted:
+                continue
+            if not paid[order.id] or order.payment != "paid":
+                ledger.lost.append(f"{order.name}: paid as {reference} at the gateway, {order.payment} here")
+            if order.received != order.total:
+                ledger.wrong.append(f"{order.name}: {order.received} received of {order.total}")
+        ledger.payments = sum(state == "paid" for state in taken.values())
+        for order_id, count in paid.items():
+            if count > 1:
+                ledger.doubled.append(f"{of[order_id].name}: {count} payments")
+            if of[order_id].external_id in wanted and not any(
+                taken.get(reference) == "paid" for reference, owner in intents.items() if owner == order_id
+            ):
+                ledger.wrong.append(f"{of[order_id].name}: paid here, and not at the gateway")
 
 
 class Parcels:
@@ -412,6 +491,8 @@ class Ledger:
     seed: int
     orders: int
     messages: int = 0
+    payments: int = 0
+    """What the gateway took."""
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -463,6 +544,8 @@ def chaos(stage: Stage, engine: str, seed: int, orders: int) -> Ledger:
 
 def _play(system: System, supervisor: Hardened, house: House, dice: random.Random, ledger: Ledger) -> None:
     world = system.world
+    payers = Payers(system, house)
+    payers.connect()
     standard = Crowd(world, dice, 10)
     for store in STORES:
         for fate in FATES:
@@ -473,6 +556,9 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     parcels = Parcels(system, house, dice)
     parcels.connect()
     first = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
+    payers.pay(standard)
+    _settle(world, house)
+    bought = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
     parcels.hand_over(standard)
     _settle(world, house)
     if parcels.learn_numbers(standard):
@@ -494,7 +580,14 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         _say("trouble pauses")
         _advance(world, "6m")  # for what was lost since
         until(lambda: _heard(world, crowd, first), "every customer has heard", 600)
-        _say("every customer has heard; four hours pass in trouble")
+        _say("every customer has heard; who pays, pays in trouble")
+        with trouble.under_way(dice):
+            payers.pay(crowd)
+            for _ in range(3):  # what the gateway tells nobody is asked for after one, three and ten minutes
+                _advance(world, "4m")
+                _wait(lambda: _heard(world, crowd, bought), STORM / 6)
+        until(lambda: _heard(world, crowd, bought), "every payment is acknowledged", 600)
+        _say("every payment is acknowledged; four hours pass in trouble")
         silent = {key: count + 1 if key[1] == "is silent" else count for key, count in sent.items()}
         with trouble.under_way(dice):
             parcels.hand_over(crowd)
@@ -518,19 +611,28 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     _settle(world, house)
     ledger.trouble = dict(sorted(trouble.made.items()))
     _write(ledger, world, house, standard, crowd, parcels)
+    payers.audit(ledger, crowd)
 
 
 def _buy(crowd: Crowd) -> None:
     """A few shoppers at once, some sixty orders a second."""
-    waiting, lock = iter(crowd.customers), threading.Lock()
+    _few_at_once(crowd.customers, crowd.buy)
+
+
+def _few_at_once(customers: list[Customer], does: Callable[[Customer], None]) -> None:
+    waiting, lock = iter(customers), threading.Lock()
+    faults: list[BaseException] = []
 
     def shop() -> None:
-        while True:
+        while not faults:
             with lock:
                 one = next(waiting, None)
             if one is None:
                 return
-            crowd.buy(one)
+            try:
+                does(one)
+            except BaseException as fault:
+                faults.append(fault)
             time.sleep(0.05)
 
     shoppers = [threading.Thread(target=shop) for _ in range(4)]
@@ -538,6 +640,8 @@ def _buy(crowd: Crowd) -> None:
         shopper.start()
     for shopper in shoppers:
         shopper.join()
+    if faults:
+        raise faults[0]
 
 
 def _advance(world: World, how_far: str) -> None:
@@ -649,7 +753,10 @@ def show(ledger: Ledger) -> None:
     """The ledger, for people."""
     verdict = "HOLDS" if ledger.holds else "DOES NOT HOLD"
     print(f"\n  {ledger.engine}, seed {ledger.seed}: {verdict}, in {ledger.seconds:.0f} s")
-    print(f"    orders {ledger.orders:,}, messages on the phones {ledger.messages:,}")
+    print(
+        f"    orders {ledger.orders:,}, messages on the phones {ledger.messages:,}, payments at the gateway "
+        f"{ledger.payments:,}"
+    )
     for name in ("lost", "doubled", "wrong", "unsettled"):
         found = getattr(ledger, name)
         print(f"    {name:<10}{len(found)}")

@@ -111,7 +111,7 @@ def open_intent(session: Session, order: Order, means: Means, amount: Decimal, l
         name=means.name,
         label=means.label,
         connection_id=means.connection_id,
-        reference=_reference(session, order),
+        reference=_reference(session, order, means.kind),
         amount=amount,
         currency=order.currency,
         created_at=now,
@@ -130,17 +130,27 @@ def close_intents(session: Session, order: Order, why: str) -> None:
             intent.close(why, session.now())
 
 
-def _reference(session: Session, order: Order) -> str:
-    """`1001-1`: the order's name and the attempt, in the letters that every gateway takes. Of two orders whose names
-    differ only in other letters the later one has our own number for it.
+def _reference(session: Session, order: Order, kind: str) -> str:
+    """`1001-1`, the order's name and the attempt, in the letters that every gateway takes: people write it as a note.
+    At a gateway `1001-1X7` is the store's own too, because two stores may share an account there. Of two orders whose
+    names differ only in other letters the later one has our own number for it.
     """
-    plain = re.sub(r"[^A-Za-z0-9]", "", order.name)[:14]
-    attempt = len(order.intents) + 1
+    plain = re.sub(r"[^A-Za-z0-9]", "", order.name)[:11]
+    attempt = f"{len(order.intents) + 1}" + (f"X{_short(order.store_id)}" if kind == CHECKOUT else "")
     wanted = f"{plain}-{attempt}"
     session.flush()  # one of this very batch may have it
     if plain and session.scalar(select(PaymentIntent.id).where(PaymentIntent.reference == wanted)) is None:
         return wanted
-    return f"x{order.id}-{attempt}"
+    return f"X{_short(order.id)}-{attempt}"
+
+
+def _short(number: int) -> str:
+    """A number in the 36 digits and letters."""
+    digits = ""
+    while number or not digits:
+        number, digit = divmod(number, 36)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
+    return digits
 
 
 def payable(intent: PaymentIntent) -> bool:
