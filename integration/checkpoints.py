@@ -23,6 +23,8 @@ LABELS = (
     "instruct.after_claim",
     "instruct.after_call",
     "instruct.before_record",
+    "checkout.after_claim",
+    "checkout.after_call",
 )
 
 _chances: dict[str, float] = {}

@@ -62,6 +62,7 @@ GATEWAY = (
     COURIER.replace('"""A courier of the test: JSON scans,', '"""A gateway of the test: JSON payments,')
     .replace("Dummy Courier", "Dummy Pay")
     .replace('handles, ignores = frozenset({"scan"})', 'handles, ignores = frozenset({"paid"})')
+    .replace("    keeps = ()\n", "    keeps = known_as = currencies = ()\n    merchant_field = webhook_help = ''\n")
     .replace('{"OFD": "out_for_delivery", "DLV": "delivered"}', '{"OK": "paid"}')
     .replace("ShipmentScanned", "PaymentChanged")
     .replace(
@@ -77,10 +78,13 @@ STORY = '''
 
 import hmac
 import json
+from datetime import timedelta
+from decimal import Decimal
 
 from integration import ingest
 from integration.events import Item, OrderChanged, ParcelSeen
 from integration.ingest import Mailroom
+from integration.intents import CHECKOUT, Means, open_intent
 from integration.orders import Book, apply_order, find_order
 from integration.ports import StoreProfile
 from integration.stores import Store, connect, install
@@ -107,6 +111,8 @@ def test_they_work(lite_house):
             items=(Item(external_id="1", title="x", quantity=1),),
             parcels=(ParcelSeen(external_id="p", status="booked", tracking_number="CN1", occurred_at=now),),
         ))
+        means = Means(CHECKOUT, "dummy", "Dummy Pay")
+        asked = open_intent(session, book.order("1"), means, Decimal(100), timedelta(days=1)).reference
     app = Webhooks(Mailroom(house), house.registry, 10_000)
 
     def post(room, body, secret="s3cret", token=None):
@@ -118,7 +124,7 @@ def test_they_work(lite_house):
         return seen[0][:3]
 
     scan = {"cn": "CN1", "code": "DLV", "at": now.isoformat()}
-    paid = {"cn": "#1", "code": "OK", "amount": "100", "at": now.isoformat()}
+    paid = {"cn": asked, "code": "OK", "amount": "100", "at": now.isoformat()}
     assert post("couriers", scan, secret="wrong") == "401"
     assert post("couriers", scan, token="nobody") == "404"
     assert post("couriers", scan) == post("couriers", scan) == post("payments", paid) == "200"

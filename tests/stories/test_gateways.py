@@ -1,6 +1,4 @@
-"""Paid at a gateway: the link, what became of it, what the customer hears and what the store keeps; and what somebody
-only pretends.
-"""
+"""Paid at a gateway: the link, what the customer hears, what the store keeps; and cash that is paid in advance."""
 
 from __future__ import annotations
 
@@ -13,10 +11,8 @@ import pytest
 from sqlalchemy import select, update
 
 from integration.dispatch import READY
-from integration.ingest import WebhookDelivery
 from integration.intents import PaymentIntent
 from integration.orders import Order, Payment
-from integration.payments import misfits
 from tests.world import Placed, World
 
 GATEWAYS = ("jazzcash", "easypaisa", "safepay", "razorpay", "cashfree")
@@ -96,104 +92,6 @@ def test_paid(world: World, gateway: str, store: str) -> None:
     assert (said(placed, "payment_received"), said(placed, "payment_link_reminder")) == (1, 0)
     order = world.order(placed)
     assert (order.received, order.held) == (order.total, "")
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_failed_then_paid_by_another_attempt(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "failed")
-    ask_now(world, placed)
-    assert payment(world, placed) in ("failed", "pending")
-    assert not may_be_sent(world, placed)
-    assert said(placed, "payment_received") == 0
-    world.pay(placed, gateway, "paid")
-    ask_now(world, placed)
-    assert payment(world, placed) == "paid", world.why(placed)
-    assert said(placed, "payment_received") == 1
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_expired_is_reminded_and_held(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "expired")
-    for step in ("3h", "18h", "6h"):
-        world.advance(step)
-    order = world.order(placed)
-    assert order.payment in ("pending", "failed")
-    assert order.held == "not_paid", world.why(placed)
-    assert (said(placed, "payment_link"), said(placed, "payment_link_reminder")) == (1, 2), world.why(placed)
-    assert not may_be_sent(world, placed)
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_late_money_lands_days_later(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.fault(f"{gateway}.webhooks", "drop")
-    world.pay(placed, gateway, "late")
-    assert said(placed, "payment_received") == 0
-    ask_now(world, placed)
-    assert payment(world, placed) == "paid", world.why(placed)
-    assert said(placed, "payment_received") == 1
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_refunded(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "paid")
-    ask_now(world, placed)
-    world.pay(placed, gateway, "refunded")
-    ask_now(world, placed)
-    assert payment(world, placed) == "refunded", world.why(placed)
-    assert world.order(placed).received == 0
-    assert not may_be_sent(world, placed)
-    assert said(placed, "payment_received") == 1
-
-
-@pytest.mark.parametrize("gateway", [gateway for gateway in GATEWAYS if gateway != "easypaisa"])
-def test_a_forged_notification_changes_nothing(world: World, gateway: str) -> None:
-    """Easypaisa signs nothing: it is only ever a reason to ask."""
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "paid", forged=True)
-    assert payment(world, placed) == "pending"
-    assert payments(world, placed) == []
-    assert not may_be_sent(world, placed)
-
-
-@pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_replayed_notification_changes_nothing(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "paid")
-    ask_now(world, placed)
-    before = len(payments(world, placed))
-    world.control("POST", "/control/payments", {"gateway": gateway, "order_id": placed.order_id, "replay": True})
-    world.settle()
-    assert len(payments(world, placed)) == before
-    assert said(placed, "payment_received") == 1
-
-
-@pytest.mark.parametrize("gateway", STATES_AMOUNTS)
-@pytest.mark.parametrize("wrong", [{"amount": "1.00"}, {"currency": "USD"}])
-def test_the_wrong_money_changes_nothing_and_is_shown(world: World, gateway: str, wrong: dict[str, str]) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "paid", **wrong)
-    assert payment(world, placed) == "pending", world.why(placed)
-    assert not may_be_sent(world, placed)
-    assert said(placed, "payment_received") == 0
-    with world.looking(placed.store) as session:
-        shown = [order.id for _, order in misfits(session)]
-    assert world.order(placed).id in shown
-
-
-@pytest.mark.parametrize("gateway", STATES_AMOUNTS)
-def test_money_for_an_order_of_somebody_else_changes_nothing_and_is_shown(world: World, gateway: str) -> None:
-    placed = place(world, gateway)
-    world.pay(placed, gateway, "paid", reference="NOBODY-1")
-    assert payment(world, placed) == "pending"
-    assert payments(world, placed) == []
-    with world.looking(placed.store) as session:
-        newest = select(WebhookDelivery).where(WebhookDelivery.adapter == gateway).order_by(WebhookDelivery.id.desc())
-        row = session.scalars(newest.limit(1)).one()
-        assert (row.state, "nobody here asked for" in row.sentence) in (("not_understood", True), ("ignored", False))
 
 
 def test_cash_may_be_paid_in_advance_on_the_same_order(world: World) -> None:
