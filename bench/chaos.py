@@ -586,6 +586,7 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
             for _ in range(3):  # what the gateway tells nobody is asked for after one, three and ten minutes
                 _advance(world, "4m")
                 _wait(lambda: _heard(world, crowd, bought), STORM / 6)
+        _advance(world, "30m")  # who was asked about in vain is asked about again
         until(lambda: _heard(world, crowd, bought), "every payment is acknowledged", 600)
         _say("every payment is acknowledged; four hours pass in trouble")
         silent = {key: count + 1 if key[1] == "is silent" else count for key, count in sent.items()}
