@@ -168,13 +168,9 @@ def heard(session: Session, desk: Desk, settled: Settled, message: Message) -> b
     picture = message.kind == "media" and (message.media or {}).get("type") in ("image", "document")
     if not found and not picture:
         return False
+    if order.payment not in AWAITED and not (order.payment == "cod_due" and intent.waits(session.now())):
+        return _settled_already(session, desk, message, order, [one.id for one in found])
     message.order_id = order.id
-    if order.payment not in AWAITED and order.payment != "cod_due":
-        if order.payment == "refunded":
-            alert(session, order, "the customer says that it is paid, and it was refunded", message.at)
-        else:
-            _reply(session, desk, message, order, "claim_paid")
-        return True
     if not found:
         claim = _open_claim(session, order) or _claim(session, desk, settled, message, order, intent, "")
         _keep_picture(session, desk, message, claim)
@@ -185,6 +181,16 @@ def heard(session: Session, desk: Desk, settled: Settled, message: Message) -> b
         claim = _claim_id(session, desk, settled, message, order, intent, one.id, nth)
         if picture and nth == 0:
             _keep_picture(session, desk, message, claim)
+    return True
+
+
+def _settled_already(session: Session, desk: Desk, message: Message, order: Order, ids: Sequence[str]) -> bool:
+    """The id of a payment that was decided, once more. Any other number is no claim: nothing is asked for any more."""
+    known = select(Claim.id).where(Claim.order_id == order.id, Claim.key.in_([key_of(one) for one in ids]))
+    if order.payment == "refunded" or session.scalar(known.limit(1)) is None:
+        return False
+    message.order_id = order.id
+    _reply(session, desk, message, order, "claim_paid")
     return True
 
 

@@ -79,7 +79,9 @@ def open_checkout(house: House, store_id: int, token: str, return_url: str) -> C
         intent = _to_open(session, token)
         if intent.url:
             return Checkout(url=intent.url, gateway_id=intent.gateway_id)
-        adapter, now = house.registry.get("payments", intent.name), session.now()
+        adapter, now = house.registry.find("payments", intent.name), session.now()
+        if adapter is None:
+            raise NotAsked("this gateway is not spoken to any more")
         if intent.opening_at is not None and now < intent.opening_at + _OPENING:
             raise TransientError("this payment is being opened already", retry_after=5)
         look_first = intent.opening_at is not None and offers(adapter, FindsCheckouts)

@@ -207,6 +207,18 @@ def test_a_picture_alone_is_kept_and_asked_about(world: World) -> None:
     assert claim.reference == "060935465995"
 
 
+def test_after_it_is_paid_its_id_is_known_and_any_other_number_is_a_persons(world: World) -> None:
+    placed = world.place("shopify", "jazzcash")
+    placed.phone.write("TID 060935465996")
+    decide(world, placed, verify, world.order(placed).total)
+    placed.phone.write("TID 060935465996 mila?")
+    assert "already paid" in placed.phone.last.text
+    count = len(placed.phone.heard)
+    placed.phone.write("TID 060935465997")
+    assert len(placed.phone.heard) == count
+    assert len(claims(world, placed)) == 1
+
+
 def test_words_that_are_no_claim_are_a_persons(world: World) -> None:
     placed = world.place("shopify", "jazzcash")
     placed.phone.write("kal bhej dunga 0300 1234567 par call karna")
