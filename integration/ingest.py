@@ -87,6 +87,8 @@ class WebhookDelivery(Tenant, Base):
         UniqueConstraint("adapter", "account", "key", name="one_delivery_per_key"),
         Index("deliveries_waiting", "store_id", "id", sqlite_where=text("state = 'received'"),
               postgresql_where=text("state = 'received'")),
+        Index("deliveries_not_understood", "store_id", "id", sqlite_where=text("state = 'not_understood'"),
+              postgresql_where=text("state = 'not_understood'")),
         Index("deliveries_by_age", "received_at"),
     )  # fmt: skip
 
@@ -665,6 +667,14 @@ def _queued(kind: str, now: datetime) -> Select[int]:
         .where(Outbox.kind == kind, Outbox.state == inline("queued"), Outbox.due_at <= now)
         .distinct()
     )
+
+
+def not_understood(session: Session, room: str, limit: int) -> Sequence[WebhookDelivery]:
+    """What came from the vendors of a room and fits nothing here, the newest first."""
+    strange = select(WebhookDelivery).where(
+        WebhookDelivery.state == inline("not_understood"), WebhookDelivery.room == room
+    )
+    return session.scalars(strange.order_by(WebhookDelivery.id.desc()).limit(limit)).all()
 
 
 def waiting(session: Session) -> dict[str, int]:

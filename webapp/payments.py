@@ -33,6 +33,7 @@ from integration.claims import (
 )
 from integration.collecting import address_of_webhook
 from integration.db import Session
+from integration.ingest import not_understood
 from integration.intents import CHECKOUT, TRANSFER, Means, TransferAccount, accounts_of, current, open_intent, payable
 from integration.journeys import ASKED_FOR, Settled, ask_again
 from integration.money import AWAITED
@@ -191,6 +192,11 @@ def _decide(
         return _show(422, at=claim_id, fault=str(fault), typed=typed)
     here.ring_all(bells, store_id)
     return redirect(link("payments.show", done=claim_id), 303)
+
+
+def label_of(name: str) -> str:
+    adapter = house().registry.find("payments", name)
+    return str(adapter.label) if adapter is not None else name
 
 
 def positive(typed: str) -> Decimal:
@@ -407,6 +413,7 @@ def _show(
             current=current,
             told=told,
             misfits=misfits(session, _LISTED),
+            strange=[(label_of(row.adapter), row) for row in not_understood(session, "payments", _CARDS)],
             said=said_of_money,
             accounts=[(account, wallets()[account.wallet]) for account in accounts if account.wallet in wallets()],
             connected=bool(accounts or living(session, "payments")),

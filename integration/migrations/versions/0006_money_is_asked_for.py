@@ -10,6 +10,14 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    op.create_index(
+        "deliveries_not_understood",
+        "webhook_deliveries",
+        ["store_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'not_understood'"),
+        postgresql_where=sa.text("state = 'not_understood'"),
+    )
     op.add_column("orders", sa.Column("received", db.Amount(), nullable=False, server_default="0"))
     op.add_column("payments", sa.Column("intent_id", db.Id, nullable=True))
     op.add_column("payments", sa.Column("sentence", sa.String(length=200), nullable=False, server_default=""))
