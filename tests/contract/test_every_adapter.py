@@ -140,12 +140,12 @@ def test_a_field_nobody_knows_is_harmless(recorded: Recorded) -> None:
 
 
 @pytest.mark.parametrize("recorded", ALL, ids=str)
-@pytest.mark.parametrize("kept", [0.0, 0.3, 0.7, 0.999])
-def test_a_truncated_body_is_not_understood_and_never_worse(recorded: Recorded, kept: float) -> None:
+def test_a_truncated_body_is_not_understood_and_never_worse(recorded: Recorded) -> None:
     adapter, _, request = _read(recorded)
-    cut = WebhookRequest(request.headers, request.body[: int(len(request.body) * kept)], request.query)
-    answer = understood(adapter, cut)
-    assert answer == [] or "not_understood" in answer
+    for kept in (0.0, 0.3, 0.7, 0.999):
+        cut = WebhookRequest(request.headers, request.body[: int(len(request.body) * kept)], request.query)
+        answer = understood(adapter, cut)
+        assert answer == [] or "not_understood" in answer, f"cut to {kept}"
 
 
 @pytest.mark.parametrize("recorded", ALL, ids=str)
