@@ -203,7 +203,7 @@ class Payers:
     """Those of a crowd who pay at a gateway, in whatever trouble, and press again when a page did not open."""
 
     def __init__(self, system: System, house: House) -> None:
-        self._world, self._house = system.world, house
+        self._world, self._house, self._app = system.world, house, system.app
 
     def connect(self) -> None:
         """Both merchants have an account at the gateway, which tells both of every payment: it is one account."""
@@ -217,7 +217,7 @@ class Payers:
                     credentials={**GATEWAYS[GATEWAY], "address_token": token}, state={}, vault=self._house.vault,
                     token_hash=token_hash(token),
                 )  # fmt: skip
-            url = f"{self._house.settings.public_url}/webhooks/payments/{GATEWAY}/{token}"
+            url = f"{self._app}/webhooks/payments/{GATEWAY}/{token}"
             self._world.ask("POST", "gateways", {"gateway": GATEWAY, "push_url": url, "shop": store})
 
     def pay(self, crowd: Crowd) -> None:
@@ -270,7 +270,7 @@ class Parcels:
     """The parcels of a crowd: handed over, then scanned to the door, in whatever order and as often as it comes."""
 
     def __init__(self, system: System, house: House, dice: random.Random) -> None:
-        self._world, self._house, self._dice = system.world, house, dice
+        self._world, self._house, self._dice, self._app = system.world, house, dice, system.app
         self._numbers = itertools.count(100_000_001)
 
     def connect(self) -> None:
@@ -286,7 +286,7 @@ class Parcels:
                     token_hash=token_hash(token),
                 )  # fmt: skip
             if store == "shopify":
-                url = f"{self._house.settings.public_url}/webhooks/couriers/{COURIER}/{token}"
+                url = f"{self._app}/webhooks/couriers/{COURIER}/{token}"
                 self._world.ask("POST", "couriers", {"courier": COURIER, "push_url": url})
         until(lambda: self._cities() == len(STORES), "the courier's cities are known")
 

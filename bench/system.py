@@ -64,6 +64,8 @@ class System:
     url: str
     """Its database."""
     redis_url: str
+    app: str
+    """Where the app is served."""
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def running(
             until(lambda: _templates_approved(house), "the templates are approved")
         finally:
             house.close()
-        yield System(world, processes, folder, url, env["REDIS_URL"])
+        yield System(world, processes, folder, url, env["REDIS_URL"], f"http://127.0.0.1:{web}")
     finally:
         processes.stop()
 
