@@ -90,8 +90,8 @@ SHIPPED = {"shopify": {"confirms", "has paid"}, "woocommerce": {"has paid"}}
 """Whose orders are sent: Shopify's by their merchant, WooCommerce's are booked here, two a second."""
 
 SCANS = (("SP", "Shipment Picked"), ("AC", "Out for delivery"), ("DV", "Delivered"))
-MAY_BE_MISSED = "dastak_out_for_delivery"
-"""Scans come in any order: who hears "delivered" first is not told afterwards that the rider is coming."""
+COMING, ARRIVED = 1, 2
+"""Places in `SCANS`, which come in any order: who hears that it arrived is not told afterwards that it is coming."""
 
 STORM = 90.0
 """Seconds the trouble goes on after the last order, unless everybody has heard before."""
@@ -546,6 +546,9 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     world = system.world
     payers = Payers(system, house)
     payers.connect()
+    parcels = Parcels(system, house, dice)
+    parcels.connect()
+    _advance(world, "10m")  # scans are minutes old, and those from before an account was connected are history
     standard = Crowd(world, dice, 10)
     for store in STORES:
         for fate in FATES:
@@ -553,8 +556,6 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     with repeating(standard.look, lambda: 0.3):
         until(lambda: all(len(one.tapped) == len(TAPS[one.fate]) for one in standard.customers), "they have tapped")
     _settle(world, house)
-    parcels = Parcels(system, house, dice)
-    parcels.connect()
     first = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
     payers.pay(standard)
     _settle(world, house)
@@ -564,9 +565,16 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
     if parcels.learn_numbers(standard):
         raise RuntimeError("not every parcel of the standard was sent")
     sent = {(one.store, one.fate): len(standard.transcript(one)) for one in standard.customers}
+    said: list[dict[tuple[str, str], set[str]]] = []
     for place in range(len(SCANS)):
+        before = {(one.store, one.fate): Counter(standard.transcript(one)) for one in standard.customers}
         parcels.scan(standard, wildly=False, only=place)
         _settle(world, house)
+        after = {(one.store, one.fate): Counter(standard.transcript(one)) for one in standard.customers}
+        said.append({key: set(after[key] - before[key]) for key in after})
+    for store, fates in SHIPPED.items():
+        if not all(said[place][store, fate] for place in (COMING, ARRIVED) for fate in fates):
+            raise RuntimeError(f"the standard of {store} does not hear of its parcel")
 
     crowd, trouble = Crowd(world, dice, 11), Trouble(system, supervisor, dice)
     crowd.invite_many(ledger.orders)
@@ -611,7 +619,7 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         _wait(lambda: _heard(world, crowd, arrived), STORM / 2)
     _settle(world, house)
     ledger.trouble = dict(sorted(trouble.made.items()))
-    _write(ledger, world, house, standard, crowd, parcels)
+    _write(ledger, world, house, standard, crowd, parcels, said)
     payers.audit(ledger, crowd)
 
 
@@ -698,12 +706,21 @@ def _waiting(house: House) -> dict[str, int]:
 # -- the ledger ----------------------------------------------------------------------------------------------------
 
 
-def _in_time(said: list[str]) -> bool:
-    places = {text.split(":")[0]: at for at, text in enumerate(said)}
-    return places.get(MAY_BE_MISSED, -1) < places.get("dastak_delivered", len(said))
+def _in_time(said: list[str], coming: set[str], arrived: set[str]) -> bool:
+    last = max((at for at, text in enumerate(said) if text in coming), default=-1)
+    return last < min((at for at, text in enumerate(said) if text in arrived), default=len(said))
 
 
-def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: Crowd, parcels: Parcels) -> None:
+def _write(
+    ledger: Ledger,
+    world: World,
+    house: House,
+    standard: Crowd,
+    crowd: Crowd,
+    parcels: Parcels,
+    scanned: list[dict[tuple[str, str], set[str]]],
+) -> None:
+    """`scanned`: what each of `SCANS` makes the shop say."""
     words = {(one.store, one.fate): standard.transcript(one) for one in standard.customers}
     marks = {(one.store, one.fate): standard.mark(one) for one in standard.customers}
     for one in crowd.customers:
@@ -712,9 +729,9 @@ def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: C
         who = f"{one.store} {one.name} ({one.fate})"
         due, shown = Counter(words[key]), Counter(said)
         for text, count in (due - shown).items():
-            if not text.startswith(MAY_BE_MISSED):
+            if text not in scanned[COMING][key]:
                 ledger.lost.append(f"{who}: {count} x {text[:100]}")
-        if [text for text in said if text.startswith(MAY_BE_MISSED)] and not _in_time(said):
+        if not _in_time(said, scanned[COMING][key], scanned[ARRIVED][key]):
             ledger.wrong.append(f"{who}: heard that the rider is coming after it was delivered")
         for text, count in (shown - due).items():
             (ledger.doubled if text in due else ledger.wrong).append(f"{who}: {count} x {text[:100]}")
@@ -725,6 +742,12 @@ def _write(ledger: Ledger, world: World, house: House, standard: Crowd, crowd: C
     with house.db.operator() as session:
         counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
         ledger.deliveries = {str(state): int(count) for state, count in counted}
+        for name in (COURIER, GATEWAY):
+            pushed = select(WebhookDelivery.id).where(
+                WebhookDelivery.adapter == name, WebhookDelivery.source == "webhook"
+            )
+            if session.scalar(pushed.limit(1)) is None:
+                ledger.unsettled.append(f"nothing that {name} pushed arrived")
         doubtful = select(Outbox, Order.name).join(Order, Order.id == Outbox.order_id, isouter=True)
         doubtful = doubtful.where(Outbox.unknown_at.is_not(None), Outbox.kind == "message").order_by(Outbox.id)
         for row, name in session.execute(doubtful):
