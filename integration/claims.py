@@ -27,8 +27,8 @@ from .db import Amount, Base, Id, Instant, Session, Tenant
 from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
 from .house import House
 from .inbox import Message
-from .intents import TRANSFER, Means, PaymentIntent, accounts_of, open_intent
-from .journeys import ASKED_FOR, Settled, ask_again, react
+from .intents import TRANSFER, PaymentIntent, accounts_of
+from .journeys import Settled, ask_again, react
 from .money import AWAITED, CLAIM
 from .orders import Order, append_payment, language_for, whole
 from .outbox import Desk
@@ -52,7 +52,7 @@ class StatementLine(Tenant, Base):
     __tablename__ = "statement_lines"
     __table_args__ = (
         UniqueConstraint("store_id", "wallet", "key", name="one_row_per_line"),
-        Index("lines_by_reference", "store_id", "wallet", "reference"),
+        Index("lines_by_time", "store_id", "wallet", "seen_at"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, sort_order=-2)
@@ -74,7 +74,7 @@ class Claim(Tenant, Base):
 
     __tablename__ = "claims"
     __table_args__ = (
-        UniqueConstraint("store_id", "first_key", name="one_first_claim_per_transaction"),
+        UniqueConstraint("store_id", "paid_key", name="one_payment_per_transaction"),
         Index("claims_by_key", "store_id", "key"),
         Index("claims_by_state", "store_id", "state"),
     )
@@ -91,8 +91,8 @@ class Claim(Tenant, Base):
     """The transaction id as it was read out of the message; empty while only a picture was sent."""
     key: Mapped[str] = mapped_column(String(64), default="")
     """The id as it is compared, of whichever wallet: ids of two wallets look alike, so nobody can tell them apart."""
-    first_key: Mapped[str | None] = mapped_column(String(64), default=None)
-    """The key of the first claim of a transaction ever, in whichever order, so that there is one."""
+    paid_key: Mapped[str | None] = mapped_column(String(64), default=None)
+    """The key, once it is verified: a transaction pays once, for ever."""
     amount: Mapped[Decimal] = mapped_column(Amount)
     currency: Mapped[str] = mapped_column(String(3))
     state: Mapped[str] = mapped_column(String(12), default="open")
@@ -121,7 +121,6 @@ class Picture(Tenant, Base):
     __tablename__ = "pictures"
     __table_args__ = (
         UniqueConstraint("message_id", name="one_picture_per_message"),
-        Index("pictures_by_digest", "store_id", "digest"),
         Index("pictures_by_state", "store_id", "state"),
     )
 
@@ -257,16 +256,17 @@ def _claim_id(
     same = select(Claim).where(Claim.key == key_of(reference)).order_by(Claim.id)
     before = session.scalars(same.options(selectinload(Claim.order))).all()
     standing = next((c for c in before if c.order_id == order.id and c.state in ("open", "verified")), None)
-    if standing is not None:
+    if standing is not None and standing.state == "open":
         standing.message_id = message.id
         _reply(session, desk, message, order, "claim_known", nth, transaction=reference)
+        return standing
+    if standing is not None:  # it paid a part, and the rest is still missing
+        _reply(session, desk, message, order, "claim_short", nth, **_so_far(desk, order))
         return standing
     claim = _open_claim(session, order, Claim.reference == "")
     if claim is None:
         claim = _claim(session, desk, settled, message, order, intent, reference)
     claim.reference, claim.key, claim.message_id, claim.state = reference, key_of(reference), message.id, "open"
-    if not before:
-        claim.first_key = claim.key
     elsewhere = next((c for c in before if c.order_id != order.id), None)
     if elsewhere is not None:
         claim.finding, claim.why = "used", f"this id was given before, for order {elsewhere.order.name}"[:300]
@@ -350,21 +350,20 @@ def take_in(session: Session, desk: Desk, settled: Settled, wallet: str, lines: 
     )
     for key, line in keys.items():
         if key not in known:
-            session.add(
-                StatementLine(
-                    store_id=session.store_id,
-                    wallet=wallet,
-                    key=key,
-                    reference=line.transaction[:64],
-                    amount=line.amount,
-                    at=line.at,
-                    sender=line.sender[:40],
-                    name=line.name[:120],
-                    note=line.note[:300],
-                    number=line.number,
-                    seen_at=session.now(),
-                )
+            row = StatementLine(
+                store_id=session.store_id,
+                wallet=wallet,
+                key=key,
+                reference=line.transaction[:64],
+                amount=line.amount,
+                at=line.at,
+                sender=line.sender[:40],
+                name=line.name[:120],
+                note=line.note[:300],
+                number=line.number,
+                seen_at=session.now(),
             )
+            session.append(row)
     session.flush()
     return len(keys) - len(known), compare(session, desk, settled, wallet)
 
@@ -399,8 +398,12 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
         claim.finding, claim.why = found.verdict, found.why[:300]
         claim.line_id = row.id if row is not None else None
         if found.verdict == "exact" and row is not None:
-            verify(session, desk, settled, claim, row.amount, by="the statement")
-            proven += 1
+            try:
+                verify(session, desk, settled, claim, row.amount, by="the statement")
+            except Undecidable as fault:  # by hand, it has paid another order before
+                claim.finding, claim.why = "used", str(fault)[:300]
+            else:
+                proven += 1
     return proven
 
 
@@ -460,6 +463,7 @@ def verify(
     if other is not None:
         raise Undecidable(f"This transaction has already paid order {other.order.name}.")
     claim.reference, claim.key, claim.state = reference, key_of(reference), "verified"
+    claim.paid_key = claim.key
     claim.decided_at, claim.decided_by, claim.note = now, by[:120], note[:300]
     _word(session, claim, order, "verified", now)
     append_payment(
@@ -479,12 +483,15 @@ def verify(
     said = f"{Money(amount, claim.currency).shown('en')} by {label} ({reference}), seen by {by}"
     changes = follow(session, order, "merchant", now, f"{claim.wallet}:{reference}", label, note=said)
     react(session, desk, settled, changes)
-    if order.payment in AWAITED and claim.intent is not None:
-        means = Means(TRANSFER, claim.wallet, label)
-        open_intent(session, order, means, order.due.amount, ASKED_FOR)
-        language = language_for(order, desk.store.policy)
-        received = Money(order.received, order.currency).shown(language)
-        _tell(session, desk, claim, "claim_short", received=received, missing=order.due.shown(language))
+    if order.payment in AWAITED:
+        _tell(session, desk, claim, "claim_short", **_so_far(desk, order))
+
+
+def _so_far(desk: Desk, order: Order) -> dict[str, str]:
+    """What came and what is missing, in the customer's language."""
+    language = language_for(order, desk.store.policy)
+    received = Money(order.received, order.currency)
+    return {"received": received.shown(language), "missing": order.due.shown(language)}
 
 
 def reject(session: Session, desk: Desk, settled: Settled, claim: Claim, *, by: str, note: str = "") -> None:

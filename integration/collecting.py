@@ -23,13 +23,11 @@ from .checkpoints import reached
 from .db import Session
 from .errors import DastakError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import Fact, PaymentChanged
-from .groupcommit import insert_ignoring
 from .house import House
-from .ingest import DELIVERIES, delivery_row
-from .intents import CHECKOUT, Means, PaymentIntent, current, intent_of, open_intent, payable
-from .journeys import ASKED_FOR
+from .ingest import post
+from .intents import CHECKOUT, PaymentIntent, current, intent_of, open_intent, payable
 from .orders import Order
-from .payments import ask_soon, is_news
+from .payments import ask_soon, is_news, merchant_of
 from .ports import Account, Checkout, FindsCheckouts, GoesOn, PaymentAsked, WebhookRequest, Withdraws, offers
 from .stores import Connection, Store, hurry
 from .values import clean
@@ -104,7 +102,8 @@ def open_checkout(house: House, store_id: int, token: str, return_url: str) -> C
     except OutcomeUnknown:
         raise  # it may stand at the gateway: it is looked for before another is opened
     except DastakError:
-        _opened(house, store_id, intent_id, None)
+        if not look_first:  # else it is as much in doubt as before
+            _opened(house, store_id, intent_id, None)
         raise
     reached("checkout.after_call")
     _opened(house, store_id, intent_id, checkout)
@@ -138,8 +137,7 @@ def _opened(house: House, store_id: int, intent_id: int, checkout: Checkout | No
 
 
 def _anew(session: Session, intent: PaymentIntent) -> PaymentIntent:
-    means = Means(CHECKOUT, intent.name, intent.label, intent.connection_id)
-    return open_intent(session, intent.order, means, intent.order.due.amount, ASKED_FOR)
+    return open_intent(session, intent.order, intent.means, intent.anew.amount)
 
 
 def _asked(session: Session, intent: PaymentIntent, return_url: str) -> PaymentAsked:
@@ -204,7 +202,7 @@ def collect(house: House, store_id: int, connection_id: int) -> str:
     account = open_account(house, store_id, connection_id)
     with house.db.read(store_id) as session:
         connection = session.get_one(Connection, connection_id)
-        adapter, account_name = house.registry.get("payments", connection.adapter), connection.account
+    adapter = house.registry.get("payments", connection.adapter)
     news, faults = 0, []
     for nth, one in enumerate(due):
         if nth:
@@ -222,7 +220,7 @@ def collect(house: House, store_id: int, connection_id: int) -> str:
         except PermanentError as fault:  # of this one alone: it is not asked for ever
             log.warning("collect.refused", gateway=adapter.name, intent_id=one.intent_id, reason=fault.reason)
             answer = None
-        news += _hear(house, store_id, connection_id, adapter, account_name, one, answer)
+        news += _hear(house, connection, adapter, one, answer)
     if faults:
         raise faults[0]
     with house.db.lane(store_id) as session:
@@ -248,32 +246,12 @@ def _claim(house: House, store_id: int, connection_id: int) -> list[_Due]:
         return [_Due(intent.id, intent.reference, intent.gateway_id, intent.withdraw) for intent in due]
 
 
-def _hear(
-    house: House,
-    store_id: int,
-    connection_id: int,
-    adapter: Any,
-    account_name: str,
-    one: _Due,
-    answer: WebhookRequest | None,
-) -> int:
+def _hear(house: House, connection: Connection, adapter: Any, one: _Due, answer: WebhookRequest | None) -> int:
     """Post an answer to ourselves if it says anything new, and set when to ask again. 1 when it did."""
-    new = _says_anything_new(house, store_id, adapter, one, answer)
+    new = _says_anything_new(house, connection, adapter, one, answer)
     if new and answer is not None:  # before it is noted that it was asked about: nothing is lost in between
-        row = delivery_row(
-            "payments",
-            adapter.name,
-            adapter,
-            answer,
-            store_id=store_id,
-            connection_id=connection_id,
-            account=account_name,
-            source="poll",
-            at=house.clock.now(),
-        )
-        insert_ignoring(house.db, DELIVERIES, [row])
-        house.ring("process", store_id)
-    with house.db.lane(store_id) as session:
+        post(house, connection, [answer])
+    with house.db.lane(connection.store_id) as session:
         intent = session.get_one(PaymentIntent, one.intent_id)
         intent.poll_at = next_poll(intent, session.now())
         if one.withdraw:
@@ -281,7 +259,9 @@ def _hear(
     return int(new)
 
 
-def _says_anything_new(house: House, store_id: int, adapter: Any, one: _Due, answer: WebhookRequest | None) -> bool:
+def _says_anything_new(
+    house: House, connection: Connection, adapter: Any, one: _Due, answer: WebhookRequest | None
+) -> bool:
     if answer is None:
         return False
     try:
@@ -289,12 +269,11 @@ def _says_anything_new(house: House, store_id: int, adapter: Any, one: _Due, ans
     except NotUnderstood:
         return True  # posted all the same, and shown as such
     said = [fact for fact in facts if isinstance(fact, PaymentChanged)]
-    with house.db.read(store_id) as session:
+    merchant = merchant_of(connection)
+    with house.db.read(connection.store_id) as session:
         intent = session.get_one(
             PaymentIntent, one.intent_id, options=[selectinload(PaymentIntent.order).selectinload(Order.payments)]
         )
-        connection = session.get_one(Connection, intent.connection_id)
-        merchant = str(connection.state.get("merchant", ""))
         return any(is_news(intent, fact, merchant) for fact in said)
 
 

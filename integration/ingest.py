@@ -61,13 +61,14 @@ from .events import (
     StoreUninstalled,
     TemplateChanged,
 )
-from .groupcommit import GroupCommit
+from .groupcommit import GroupCommit, insert_ignoring
 from .house import House
 from .inbox import apply_echo, apply_message, apply_person_changed, meet
+from .intents import ask_for_the_rest
 from .journeys import Enrollment, Settled, leave_all, react
 from .orders import Book, Change, apply_order, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
-from .payments import apply_payment, find_intent, hint
+from .payments import apply_payment, find_intent, hint, merchant_of
 from .ports import Account, Answers, AppWide, Pings, Redacts, WebhookRequest, offers
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
@@ -290,6 +291,28 @@ def delivery_row(
     }
 
 
+def post(house: House, connection: Connection, answers: Sequence[WebhookRequest]) -> None:
+    """What a vendor answered when it was asked goes through the door of webhooks: one path for push and pull."""
+    adapter = house.registry.get(connection.room, connection.adapter)
+    rows = [
+        delivery_row(
+            connection.room,
+            adapter.name,
+            adapter,
+            answer,
+            store_id=connection.store_id,
+            connection_id=connection.id,
+            account=connection.account,
+            source="poll",
+            at=house.clock.now(),
+        )
+        for answer in answers
+    ]
+    if rows:
+        insert_ignoring(house.db, DELIVERIES, rows)
+        house.ring("process", connection.store_id)
+
+
 # -- process -------------------------------------------------------------------------------------------------------
 
 
@@ -461,7 +484,11 @@ def _order_changed(work: Work, fact: OrderChanged, letter: _Letter, subjects: se
     origin = connection.state.get("origin") if connection is not None else None
     if fact.origin and origin and fact.origin != origin:
         raise NotUnderstood("this order belongs to another shop: the request was replayed under a false name")
+    known = work.book.order(fact.external_id)
+    due = known.due.amount if known is not None and known.intents else None
     work.react(apply_order(work.book, fact, delivery_id=letter.id))
+    if known is not None and due is not None:
+        ask_for_the_rest(work.session, known, due)
 
 
 def _order_removed(work: Work, fact: OrderRemoved, letter: _Letter, subjects: set[str]) -> None:
@@ -477,7 +504,7 @@ def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects
         work.book,
         fact,
         letter.adapter_name,
-        merchant=str(connection.state.get("merchant", "")) if connection is not None else "",
+        merchant=merchant_of(connection),
         label=letter.adapter.label,
         delivery_id=letter.id,
     )

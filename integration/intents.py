@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from .db import Amount, Base, Database, Id, Instant, Session, Tenant
-from .money import SETTLED
+from .money import AWAITED, SETTLED
 from .orders import Order, whole
 from .stores import Policy, Store
 from .values import Money
@@ -90,6 +90,15 @@ class PaymentIntent(Tenant, Base):
     def money(self) -> Money:
         return Money(self.amount, self.currency)
 
+    @property
+    def means(self) -> Means:
+        return Means(self.kind, self.name, self.label, self.connection_id)
+
+    @property
+    def anew(self) -> Money:
+        """What a new attempt asks for: the same, or what is left of it."""
+        return Money(min(self.amount, self.order.due.amount), self.currency)
+
     def waits(self, now: datetime) -> bool:
         """May it still be paid?"""
         return self.state == "open" and now < self.expires_at
@@ -101,8 +110,14 @@ class PaymentIntent(Tenant, Base):
             self.withdraw, self.poll_at = True, now
 
 
-def open_intent(session: Session, order: Order, means: Means, amount: Decimal, lives: timedelta) -> PaymentIntent:
-    """Ask for an amount. What was asked for before by the same means, and not paid, gives way."""
+ASKED_FOR = timedelta(days=7)
+"""How long money that was asked for may still be paid on our page, unless its gateway gives it less."""
+
+
+def open_intent(
+    session: Session, order: Order, means: Means, amount: Decimal, lives: timedelta = ASKED_FOR
+) -> PaymentIntent:
+    """Ask for an amount. What was asked for before, and not paid, gives way."""
     now = session.now()
     close_intents(session, order, "it was asked for anew")
     intent = PaymentIntent(
@@ -121,6 +136,17 @@ def open_intent(session: Session, order: Order, means: Means, amount: Decimal, l
     order.intents.append(intent)
     session.append(intent, order_id=order)
     return intent
+
+
+def ask_for_the_rest(session: Session, order: Order, was_due: Decimal) -> None:
+    """What an order's customer owes has changed, because a part came or the order is another: whoever was asked for all
+    of it is asked for what is due now, by the same means. Who was asked for a part still is.
+    """
+    asked = current(order)
+    if asked is None or order.due.amount == was_due or asked.amount != was_due:
+        return
+    if payable(asked) or (asked.state == "paid" and order.payment in AWAITED):
+        open_intent(session, order, asked.means, order.due.amount)
 
 
 def close_intents(session: Session, order: Order, why: str) -> None:

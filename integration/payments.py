@@ -7,7 +7,7 @@ paid to somebody else) is kept with the reason, moves nothing, and is shown. Wha
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
@@ -16,18 +16,21 @@ from .db import Session
 from .errors import NotUnderstood
 from .events import UNKNOWN, PaymentChanged, PaymentHinted
 from .inbox import conversation_with
-from .intents import PaymentIntent
+from .intents import PaymentIntent, ask_for_the_rest
 from .money import SAID, Standing, becomes, standing
 from .orders import Book, Change, Moves, Order, Payment, append_payment, let_go, whole, words_of
 from .outbox import put_write_back
 from .ports import PaymentTold
-from .stores import hurry
+from .stores import Connection, hurry
 from .values import Money
 
 _STATES = {"paid": "paid", "failed": "failed", "expired": "expired", "cancelled": "failed"}
 """What a gateway's word makes of an intent that is not paid. One that failed may be tried anew, and be paid yet; so may
 one whose customer pressed Cancel there.
 """
+
+
+_A_MOMENT = timedelta(seconds=1)
 
 
 def find_intent(session: Session, gateway: str, reference: str, gateway_id: str = "") -> PaymentIntent | None:
@@ -86,6 +89,11 @@ def apply_payment(
     return follow(session, order, "gateway", fact.occurred_at, reference, label or gateway, delivery_id=delivery_id)
 
 
+def merchant_of(connection: Connection | None) -> str:
+    """Who the merchant is in what a gateway tells, where that is known: see ports.PaymentAdapter.merchant_field."""
+    return str(connection.state.get("merchant", "")) if connection is not None else ""
+
+
 def is_news(intent: PaymentIntent, fact: PaymentChanged, merchant: str = "") -> bool:
     """Would applying this change anything? Polling asks before it posts what it was told."""
     return not _heard(intent, fact, _misfit(intent, fact, _said(intent, fact)[3], merchant))
@@ -139,10 +147,15 @@ def hint(session: Session, fact: PaymentHinted, gateway: str) -> bool:
 
 
 def ask_soon(session: Session, intent: PaymentIntent) -> None:
-    """Have the gateway asked what became of an intent."""
-    if intent.opened_at is not None and intent.connection_id is not None:
-        intent.poll_at = session.now()
-        hurry(session, intent.connection_id, "collect")
+    """Have the gateway asked what became of an intent, unless it is to be asked in a moment anyway: whoever has the
+    address of a payment's page can wish for this as often as they like.
+    """
+    now = session.now()
+    if intent.opened_at is None or intent.connection_id is None:
+        return
+    if intent.poll_at is None or intent.poll_at > now + 5 * _A_MOMENT:
+        intent.poll_at = now + _A_MOMENT
+        hurry(session, intent.connection_id, "collect", after=_A_MOMENT)
 
 
 def follow(
@@ -165,6 +178,7 @@ def follow(
     if order.payment in ("paid", "partially_refunded", "refunded") and order.confirmation == "awaiting":
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
     let_go(order, moves)
+    ask_for_the_rest(session, order, due_before.amount)
     if stands.received > was:
         gained = Money(stands.received - was, order.currency)
         _tell_store(session, order, gained, reference, means, at)
@@ -205,7 +219,7 @@ def _tell_store(session: Session, order: Order, gained: Money, reference: str, m
         else f"{amount} of it received by {means} ({reference}).",
         at=at,
     )
-    put_write_back(session, order, f"paid/{reference}/{gained.amount.normalize():f}", told)
+    put_write_back(session, order, f"paid/{reference[:48]}/{gained.amount.normalize():f}", told)
 
 
 def alert(session: Session, order: Order, why: str, at: datetime) -> None:

@@ -23,9 +23,8 @@ from .access import open_account
 from .db import Session
 from .errors import NotUnderstood, TransientError
 from .events import Fact, ShipmentScanned
-from .groupcommit import insert_ignoring
 from .house import House
-from .ingest import DELIVERIES, delivery_row
+from .ingest import post
 from .orders import Shipment
 from .parcels import BEFORE_PICKUP, STATUSES, Place, place, same_scan
 from .ports import Tracks, WebhookRequest
@@ -198,7 +197,7 @@ def _hear(
     plans: dict[int, datetime | None] = {}
     with house.db.read(store_id) as session:
         zone = session.get_one(Store, store_id).zone
-        account = session.get_one(Connection, connection_id).account
+        connection = session.get_one(Connection, connection_id)
         for shipment in session.scalars(
             select(Shipment).where(Shipment.tracking_number.in_(numbers)).options(selectinload(Shipment.events))
         ):
@@ -214,19 +213,7 @@ def _hear(
             met = min((event.seen_at for event in shipment.scans), default=session.now())
             plans[shipment.id] = next_poll(place(all_of_it), newest, met, session.now(), zone, lot_of(connection_id))
     if new and answer is not None:  # before it is noted that they were asked about: nothing is lost in between
-        row = delivery_row(
-            "couriers",
-            adapter.name,
-            adapter,
-            answer,
-            store_id=store_id,
-            connection_id=connection_id,
-            account=account,
-            source="poll",
-            at=house.clock.now(),
-        )
-        insert_ignoring(house.db, DELIVERIES, [row])
-        house.ring("process", store_id)
+        post(house, connection, [answer])
     with house.db.lane(store_id) as session:
         session.amend(Shipment, [{"id": number, "poll_at": at} for number, at in plans.items()])
     return int(new)

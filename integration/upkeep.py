@@ -21,9 +21,7 @@ from .db import Session
 from .dispatch import keep_cities
 from .errors import ConfigurationError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import OrderChanged, OrderRemoved
-from .groupcommit import insert_ignoring
 from .house import House
-from .ingest import DELIVERIES, delivery_row
 from .orders import Book, Order, apply_removed, forget_early_scans, is_news
 from .ports import Account, Books, TemplateSeen, WatchesWebhooks, WebhookRequest, offers
 from .stores import EVERY, Chore, Connection, Store, hurry
@@ -118,35 +116,18 @@ def reconcile(house: House, store_id: int, connection_id: int) -> str:
     with house.db.read(store_id) as session:
         connection = session.get_one(Connection, connection_id)
         adapter = house.registry.get(connection.room, connection.adapter)
-        name, room, cursor = connection.adapter, connection.room, connection.cursor
-        account_name = connection.account
-    newest, found, missed = cursor, 0, 0
-    since = cursor - OVERLAP if cursor is not None else house.clock.now() - BACKFILL
-    rows = []
+    newest, found, missed = connection.cursor, 0, 0
+    since = newest - OVERLAP if newest is not None else house.clock.now() - BACKFILL
+    seen: list[tuple[list[OrderChanged], WebhookRequest]] = []
     for request in adapter.fetch_orders(account, since):
         found += 1
         facts = _orders_in(adapter, request)
         newest = max(filter(None, (newest, *(fact.occurred_at for fact in facts))), default=newest)
-        rows.append(
-            (
-                facts,
-                delivery_row(
-                    room,
-                    name,
-                    adapter,
-                    request,
-                    store_id=store_id,
-                    connection_id=connection_id,
-                    account=account_name,
-                    source="poll",
-                    at=house.clock.now(),
-                ),
-            )
-        )
-        if len(rows) >= 100:
-            missed += _post(house, store_id, rows)
-            rows = []
-    missed += _post(house, store_id, rows)
+        seen.append((facts, request))
+        if len(seen) >= 100:
+            missed += _post(house, connection, seen)
+            seen = []
+    missed += _post(house, connection, seen)
     with house.db.lane(store_id) as session:
         connection = session.get_one(Connection, connection_id)
         connection.cursor = newest or house.clock.now() - OVERLAP
@@ -163,14 +144,13 @@ def _orders_in(adapter: Any, request: WebhookRequest) -> list[OrderChanged]:
         return []
 
 
-def _post(house: House, store_id: int, rows: list[tuple[list[OrderChanged], dict[str, object]]]) -> int:
-    with house.db.read(store_id) as session:
-        book = Book(session, session.get_one(Store, store_id))
-        book.fetch([fact for facts, _ in rows for fact in facts])
-        news = [row for facts, row in rows if not facts or any(is_news(book, fact) for fact in facts)]
-    if news:
-        insert_ignoring(house.db, DELIVERIES, news)
-        house.ring("process", store_id)
+def _post(house: House, connection: Connection, seen: list[tuple[list[OrderChanged], WebhookRequest]]) -> int:
+    """Post to ourselves what would change anything. Returns how many."""
+    with house.db.read(connection.store_id) as session:
+        book = Book(session, session.get_one(Store, connection.store_id))
+        book.fetch([fact for facts, _ in seen for fact in facts])
+        news = [request for facts, request in seen if not facts or any(is_news(book, fact) for fact in facts)]
+    ingest.post(house, connection, news)
     return len(news)
 
 

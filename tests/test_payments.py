@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from integration.dispatch import READY
 from integration.errors import NotUnderstood
 from integration.events import PaymentChanged
 from integration.house import House
+from integration.ingest import APPLY, Work
 from integration.intents import CHECKOUT, Means, PaymentIntent, close_intents, open_intent
 from integration.journeys import Settled, react
 from integration.orders import Book, Order, Payment, apply_order, whole
@@ -33,9 +35,9 @@ class Till:
 
     def __init__(self, house: House, *, cod: bool = False) -> None:
         self.house, self.store_id = house, factories.store(house)
-        now = house.clock.now()
-        gateways = ("cash on delivery",) if cod else ("Card",)
-        fact = factories.order_fact(now, payment="pending", gateways=gateways, total=TOTAL, outstanding=TOTAL)
+        now, self.changes = house.clock.now(), 0
+        self.gateways = ("cash on delivery",) if cod else ("Card",)
+        fact = factories.order_fact(now, payment="pending", gateways=self.gateways, total=TOTAL, outstanding=TOTAL)
         with house.db.lane(self.store_id) as session:
             changes = apply_order(Book(session, session.get_one(Store, self.store_id)), fact)
             self._react(session, changes)
@@ -67,6 +69,15 @@ class Till:
         with self.house.db.lane(self.store_id) as session:
             book = Book(session, session.get_one(Store, self.store_id))
             self._react(session, apply_payment(book, fact, "dummy", merchant=merchant, label="Dummy"))
+
+    def edited(self, total: Money) -> None:
+        """The shop changes the order, and its store says so."""
+        self.changes += 1
+        at = self.house.clock.now() + timedelta(seconds=self.changes)
+        fact = factories.order_fact(at, payment="pending", gateways=self.gateways, total=total, outstanding=total)
+        with self.house.db.lane(self.store_id) as session:
+            work, letter = Work(self.house, session, self.store_id), SimpleNamespace(id=None)
+            APPLY[type(fact)](work, fact, letter, set())  # type: ignore[arg-type]
 
     def order(self) -> Order:
         with self.house.db.read(self.store_id) as session:
@@ -198,6 +209,33 @@ def test_two_orders_whose_names_differ_in_signs_only_have_references_of_their_ow
     assert found[0].startswith("1001-1X")
     assert len(set(found)) == 3
     assert all(reference.isascii() and len(reference) <= 20 for reference in found)
+
+
+def test_an_order_that_costs_more_by_now_is_asked_for_the_rest(house: House) -> None:
+    """Edited before it is paid it is asked for anew; edited after that, for what is missing."""
+    till = Till(house)
+    dearer = Money(Decimal(8000), "PKR")
+    till.edited(dearer)
+    first, second = till.order().intents
+    assert (first.state, second.state, second.amount) == ("closed", "open", 8000)
+    till.hears("paid")  # by the old link
+    order = till.order()
+    assert (order.payment, order.received, order.due.amount) == ("pending", TOTAL.amount, 8000 - TOTAL.amount)
+    assert not till.may_be_sent
+    assert (order.intents[-1].state, order.intents[-1].amount) == ("open", 8000 - TOTAL.amount)
+    rest = Money(order.due.amount, "PKR")
+    till.hears("paid", order_ref=order.intents[-1].reference, attempt_ref="pay_2", amount=rest)
+    assert (till.order().payment, till.may_be_sent) == ("paid", True)
+
+
+def test_a_part_that_was_asked_for_is_not_made_the_whole(house: House) -> None:
+    till = Till(house, cod=True)
+    part = till.ask(Decimal(1000))
+    till.edited(Money(Decimal(8000), "PKR"))
+    assert [intent.reference for intent in till.order().intents if intent.state == "open"] == [part]
+    till.hears("paid", order_ref=part, amount=Money(Decimal(1000), "PKR"))
+    order = till.order()
+    assert (order.payment, order.due.amount, order.intents[-1].state) == ("cod_due", 7000, "paid")
 
 
 def test_two_stores_that_share_an_account_do_not_pay_each_others_orders(house: House) -> None:

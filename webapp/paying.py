@@ -270,7 +270,7 @@ def _see(intent: PaymentIntent, store: Store, language: str, now: datetime) -> A
     by_hand = intent.kind != CHECKOUT
     state = _state(intent, account, now)
     opens = not by_hand and state in ("open", "failed", "expired")
-    amount = order.due if opens and state != "open" else intent.money  # a new attempt is for what is due now
+    amount = intent.anew if opens and state != "open" else intent.money
     return Asked(
         words=words.pay,
         store=clean(store.name, 60),

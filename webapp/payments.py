@@ -35,7 +35,7 @@ from integration.collecting import address_of_webhook
 from integration.db import Session
 from integration.ingest import not_understood
 from integration.intents import CHECKOUT, TRANSFER, Means, TransferAccount, accounts_of, current, open_intent, payable
-from integration.journeys import ASKED_FOR, Settled, ask_again
+from integration.journeys import Settled, ask_again
 from integration.money import AWAITED
 from integration.orders import Order, Payment, whole
 from integration.outbox import Desk, Touchpoint
@@ -325,7 +325,7 @@ def ask_to_pay(
         means = means or desk.means(order)
         if means is None:
             return "No account or gateway is known for how this order is to be paid. Add one in the set-up."
-        open_intent(session, order, means, amount or order.due.amount, ASKED_FOR)
+        open_intent(session, order, means, amount or order.due.amount)
     ask_again(session, desk, order, "you asked for it")
     session.flush()
     told = _told(session, order.id)

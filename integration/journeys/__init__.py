@@ -203,16 +203,12 @@ def _enrol(session: Session, desk: Desk, settled: Settled, journey: Journey, ord
             move(session, order, axis, became, cause="clock", at=change.at, note=why)
         return
     if means is not None:
-        open_intent(session, order, means, order.due.amount, ASKED_FOR)
+        open_intent(session, order, means, order.due.amount)
     plan = [_stated(step, change.at) for step in settled.steps(journey) if step.applies(change)]
     for step in [step for step in plan if due_at(step) <= change.at]:
         plan.remove(step)
         send_now(session, desk, _contact(session, journey, enrollment, order, step))
     enrollment.expect(plan, session.now())
-
-
-ASKED_FOR = timedelta(days=7)
-"""How long money that was asked for may still be paid on our page."""
 
 
 def _means(desk: Desk, journey: Journey, order: Order) -> Means | None:

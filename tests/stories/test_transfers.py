@@ -128,6 +128,25 @@ def test_a_transaction_pays_once_for_ever(world: World) -> None:
     assert world.states(second)[1] == "pending"
 
 
+def test_an_id_that_paid_elsewhere_under_another_spelling_is_shown_and_breaks_nothing(world: World) -> None:
+    """The merchant saw the money of the first under the id that the second wrote; a statement with it comes later."""
+    first, second = world.place("shopify", "jazzcash"), world.place("shopify", "jazzcash")
+    first.phone.write("TID 060935466001")
+    second.phone.write("TID 060935466002")
+    with deciding(world, "shopify") as (session, desk, settled):
+        mine = claim_of(session, claims(world, first)[0].id)
+        assert mine is not None
+        verify(session, desk, settled, mine, world.order(first).total, by="merchant@shop", reference="60935466002")
+    with deciding(world, "shopify") as (session, desk, settled):
+        take_in(session, desk, settled, "jazzcash", [line("060935466002", world.order(second).total)])
+    world.settle()
+    assert [world.states(placed)[1] for placed in (first, second)] == ["paid", "claimed"]
+    assert claims(world, second)[0].finding == "used"
+    third = world.place("shopify", "jazzcash")
+    third.phone.write("TID 060935466001")  # what the first was claimed under at the beginning
+    assert world.states(third)[1] == "claimed"
+
+
 def test_the_same_id_twice_is_one_claim(world: World) -> None:
     placed = world.place("shopify", "jazzcash")
     for text in ("TID 060935465984", "0609 3546 5984"):

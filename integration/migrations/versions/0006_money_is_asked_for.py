@@ -78,7 +78,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("store_id", "wallet", "key", name="one_row_per_line"),
     )
-    op.create_index("lines_by_reference", "statement_lines", ["store_id", "wallet", "reference"], unique=False)
+    op.create_index("lines_by_time", "statement_lines", ["store_id", "wallet", "seen_at"], unique=False)
     op.create_table(
         "claims",
         sa.Column("id", db.Id, nullable=False),
@@ -89,7 +89,7 @@ def upgrade() -> None:
         sa.Column("wallet", sa.String(length=32), nullable=False),
         sa.Column("reference", sa.String(length=64), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("first_key", sa.String(length=64), nullable=True),
+        sa.Column("paid_key", sa.String(length=64), nullable=True),
         sa.Column("amount", db.Amount(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
@@ -104,7 +104,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["store_id"], ["stores.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("store_id", "first_key", name="one_first_claim_per_transaction"),
+        sa.UniqueConstraint("store_id", "paid_key", name="one_payment_per_transaction"),
     )
     op.create_index("ix_claims_order_id", "claims", ["order_id"], unique=False)
     op.create_index("claims_by_key", "claims", ["store_id", "key"], unique=False)
@@ -130,5 +130,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("message_id", name="one_picture_per_message"),
     )
-    op.create_index("pictures_by_digest", "pictures", ["store_id", "digest"], unique=False)
     op.create_index("pictures_by_state", "pictures", ["store_id", "state"], unique=False)
