@@ -274,7 +274,7 @@ class Parcels:
         self._numbers = itertools.count(100_000_001)
 
     def connect(self) -> None:
-        """Both merchants have an account at the courier; it pushes to the first one's address."""
+        """Both merchants have an account at the courier, which pushes everything to both: it is one account."""
         for store in STORES:
             token = new_token()
             with self._house.db.operator_writing() as session:
@@ -285,9 +285,8 @@ class Parcels:
                     credentials={"api_key": KEY, "api_password": PASSWORD}, state={}, vault=self._house.vault,
                     token_hash=token_hash(token),
                 )  # fmt: skip
-            if store == "shopify":
-                url = f"{self._app}/webhooks/couriers/{COURIER}/{token}"
-                self._world.ask("POST", "couriers", {"courier": COURIER, "push_url": url})
+            url = f"{self._app}/webhooks/couriers/{COURIER}/{token}"
+            self._world.ask("POST", "couriers", {"courier": COURIER, "push_url": url, "shop": store})
         until(lambda: self._cities() == len(STORES), "the courier's cities are known")
 
     def _cities(self) -> int:
