@@ -39,8 +39,22 @@ settings.register_profile("shared machine", deadline=None)  # how long one examp
 settings.load_profile("shared machine")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "in_turn: its cases take turns on the databases, instead of each on all")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, so that all processes end together."""
+    """Each case that is `in_turn` on one database; the long files first, so that all processes end together."""
+    cases: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for item in [item for item in items if item.get_closest_marker("in_turn")]:
+        params = dict(item.callspec.params)  # type: ignore[attr-defined]
+        engine = ENGINES.index(params.pop("world", None) or params.pop("engine"))
+        of_test = cases.setdefault((str(item.path), item.originalname), [])  # type: ignore[attr-defined]
+        case = tuple(repr(value) for value in params.values())
+        if case not in of_test:
+            of_test.append(case)
+        if of_test.index(case) % len(ENGINES) != engine:
+            items.remove(item)
     items.sort(key=lambda item: 0 if item.path.name in LONG else 1 if item.path.parent.name == "stories" else 2)
 
 

@@ -166,7 +166,7 @@ def test_signed_nonsense_is_kept_processed_and_never_a_500(house: House, engine:
     accepted: set[tuple[str, ...]] = set()
 
     @settings(
-        max_examples=BODIES // 2 if engine == "sqlite" else BODIES // 5,
+        max_examples=BODIES // 2 if engine == "sqlite" else BODIES // 10,  # there it is about what it stores
         deadline=None,
         database=None,
         phases=[Phase.generate],

@@ -694,6 +694,7 @@ WAITING = "deliveries_waiting|outbox_due|outbox_in_flight|enrollments_due"
 # -- a batch is as good as one by one ------------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("seed", range(12))
 def test_what_is_understood_in_a_batch_is_what_is_understood_one_by_one(
     house: House, seed: int, monkeypatch: pytest.MonkeyPatch

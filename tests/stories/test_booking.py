@@ -94,6 +94,7 @@ def scan(world: World, courier: str, number: str, stage: str) -> None:
     scanned(world, courier, number, said["code"], said["text"], reason=said["reason"])
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", COURIERS)
 def test_a_confirmed_order_is_booked_scanned_and_told_once_each_and_in_order(world: World, courier: str) -> None:
     placed = confirmed(world, courier)
@@ -118,6 +119,7 @@ def test_a_confirmed_order_is_booked_scanned_and_told_once_each_and_in_order(wor
     assert world.states(placed)[2] == "delivered"
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", COURIERS)
 def test_labels_are_one_pdf_and_a_booking_can_be_taken_back(world: World, courier: str) -> None:
     placed = confirmed(world, courier)
@@ -160,6 +162,7 @@ def test_a_booking_in_doubt_with_a_courier_that_cannot_be_asked_is_left_to_a_per
     assert "may have taken" in sentence
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", COURIERS)
 def test_a_failed_delivery_ends_at_the_courier_with_what_the_customer_chose(world: World, courier: str) -> None:
     placed = confirmed(world, courier)

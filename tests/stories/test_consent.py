@@ -7,6 +7,7 @@ import pytest
 from ..world import World
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("word", "goodbye", "welcome"),
     [

@@ -74,6 +74,7 @@ WHERE = [(gateway, store) for gateway in GATEWAYS for store in ("shopify", "wooc
 WHERE.remove(("cashfree", "shopify"))  # it takes rupees of India, and that shop keeps its books in Pakistan's
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("gateway", "store"), WHERE)
 def test_paid(world: World, gateway: str, store: str) -> None:
     placed = place(world, gateway, store)

@@ -51,6 +51,7 @@ def test_an_order_placed_before_the_first_webhook_stood_is_found_at_once(
         assert len(placed.phone.heard) == 1
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("mode", ["duplicate", "reorder", "delay"])
 def test_doubled_reordered_and_late_webhooks_change_nothing(world: World, store: str, mode: str) -> None:

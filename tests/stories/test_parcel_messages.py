@@ -68,6 +68,7 @@ def about(placed: Placed, words: str) -> list[str]:
     return [said.text for said in placed.phone.heard if words in said.text]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", WORDS)
 def test_dispatched_out_for_delivery_delivered_once_each_and_in_order(world: World, courier: str) -> None:
     placed, number = sent(world, courier)
@@ -243,6 +244,7 @@ def test_a_return_is_asked_twice(world: World) -> None:
     assert "please return it to the shipper" in called(world, placed)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("code", "text", "said", "told"),
     [
@@ -290,6 +292,7 @@ def test_something_wrong_with_what_arrived_calls_a_person(world: World) -> None:
 # -- where is my order ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [

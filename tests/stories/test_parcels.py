@@ -24,6 +24,7 @@ NUMBERS = itertools.count(9_400_001)
 PUSHES = ("leopards", "trax", "shiprocket")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", WORDS)
 def test_a_parcel_is_asked_after_until_it_is_delivered(world: World, courier: str) -> None:
     """No push comes. Half a day until the pickup is noticed, three hours on its way, until morning at the door."""
@@ -57,6 +58,7 @@ def test_a_parcel_is_asked_after_until_it_is_delivered(world: World, courier: st
         assert session.scalars(select(Connection.health).where(Connection.adapter == courier)).one() == "ok"
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("courier", PUSHES)
 def test_a_push_moves_the_order_at_once_and_the_poll_adds_nothing(world: World, courier: str) -> None:
     world.connect_courier("shopify", courier, push=True)
