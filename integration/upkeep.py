@@ -6,13 +6,16 @@ reconciliation finds goes through the same door as a webhook: stored, then proce
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
 import structlog
 from sqlalchemy import or_, select
+from sqlalchemy.exc import DBAPIError
 
 from . import claims, collecting, ingest, privacy, tracking
 from .access import open_account
@@ -35,7 +38,8 @@ OVERLAP = timedelta(minutes=5)
 BACKFILL = timedelta(days=30)
 """How far back the first reconciliation of a store looks."""
 
-_LEASE = timedelta(minutes=5)
+_LEASE = timedelta(seconds=45)
+"""For so long a chore is its worker's without a sign of life. A killed worker's chores wait no longer than that."""
 
 
 def due_chores(house: House) -> Iterator[tuple[str, int]]:
@@ -59,7 +63,8 @@ def run(house: House, store_id: int) -> None:
         failed, sentence = False, ""
         if active or name == "prune":
             try:
-                sentence = CHORES[name](house, store_id, connection_id)
+                with _held(house, store_id, chore_id):
+                    sentence = CHORES[name](house, store_id, connection_id)
             except (ConfigurationError, PermanentError) as fault:
                 failed, sentence = True, str(fault)
                 _note_broken(house, store_id, connection_id, name, str(fault))
@@ -82,6 +87,29 @@ def _claim(house: House, store_id: int) -> tuple[int, str, int, datetime] | None
             return None
         chore.leased_until = machine + _LEASE
         return chore.id, chore.name, chore.connection_id, chore.due_at
+
+
+@contextmanager
+def _held(house: House, store_id: int, chore_id: int) -> Iterator[None]:
+    """A chore stays its worker's for as long as that takes: its lease is renewed meanwhile."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(_LEASE.total_seconds() / 3):
+            try:
+                with house.db.lane(store_id) as session:
+                    if (chore := session.get(Chore, chore_id)) is not None and not over.is_set():
+                        chore.leased_until = house.clock.machine() + _LEASE
+            except DBAPIError as fault:  # the next time, or somebody else takes it on
+                log.warning("chore.not_renewed", store_id=store_id, fault=type(fault).__name__)
+
+    keeper = threading.Thread(target=renew, name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def _put_back(house: House, store_id: int, chore_id: int, was_due: datetime, failed: bool, sentence: str) -> None:

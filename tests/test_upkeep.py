@@ -32,6 +32,7 @@ from integration.stores import (
     uninstall,
 )
 from integration.values import LANGUAGES
+from sandbox.testing import until
 
 from . import factories
 from .world import World
@@ -366,6 +367,22 @@ def test_a_chore_under_way_elsewhere_is_left_alone_until_its_lease_is_over(
     assert list(upkeep.due_chores(house)) == [("chores", shop)]
     upkeep.run(house, shop)
     assert done == [1]
+
+
+def test_a_long_chore_stays_its_workers(house: House, shop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease is short, so that a killed worker's chores do not wait, and is renewed for as long as it takes."""
+    monkeypatch.setattr(upkeep, "_LEASE", timedelta(seconds=0.3))
+    seen: set[Any] = set()
+
+    def long(*_: Any) -> str:
+        until(lambda: len(seen.add(_chores(house, shop)["profile"].leased_until) or seen) > 3)
+        return "done"
+
+    monkeypatch.setitem(upkeep.CHORES, "profile", long)
+    _due(house, shop, "profile")
+    upkeep.run(house, shop)
+    assert len(seen - {None}) > 3
+    assert _chores(house, shop)["profile"].leased_until is None
 
 
 def test_for_a_shop_that_left_only_the_forgetting_goes_on(
