@@ -27,7 +27,7 @@ from .db import Amount, Base, Id, Instant, Session, Tenant
 from .errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
 from .house import House
 from .inbox import Message
-from .intents import TRANSFER, PaymentIntent, accounts_of
+from .intents import TRANSFER, PaymentIntent, accounts_of, asks_by
 from .journeys import Settled, ask_again, react
 from .money import AWAITED, CLAIM
 from .orders import Order, append_payment, language_for, whole
@@ -36,7 +36,7 @@ from .payments import alert, follow
 from .ports import FetchesMedia, offers
 from .statements import Line
 from .stores import Connection, hurry
-from .transactions import ids_in
+from .transactions import ids_in, numbers
 from .values import Money
 
 MOST_PICTURE = 8 * 1024 * 1024
@@ -186,7 +186,7 @@ def heard(session: Session, desk: Desk, settled: Settled, message: Message) -> b
 def _settled_already(session: Session, desk: Desk, message: Message, order: Order, ids: Sequence[str]) -> bool:
     """The id of a payment that was decided, once more. Any other number is no claim: nothing is asked for any more."""
     known = select(Claim.id).where(Claim.order_id == order.id, Claim.key.in_([key_of(one) for one in ids]))
-    if order.payment == "refunded" or session.scalar(known.limit(1)) is None:
+    if order.payment not in ("paid", "partially_refunded") or session.scalar(known.limit(1)) is None:
         return False
     message.order_id = order.id
     _reply(session, desk, message, order, "claim_paid")
@@ -263,6 +263,8 @@ def _claim_id(
     if standing is not None:  # it paid a part, and the rest is still missing
         _reply(session, desk, message, order, "claim_short", nth, **_so_far(desk, order))
         return standing
+    for asked in session.scalars(select(Claim).where(Claim.order_id == order.id, Claim.state == "asked")):
+        asked.state = "rejected"  # this is the answer
     claim = _open_claim(session, order, Claim.reference == "")
     if claim is None:
         claim = _claim(session, desk, settled, message, order, intent, reference)
@@ -380,15 +382,14 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
     Returns how many were proven.
     """
     open_ = select(Claim).where(Claim.state.in_(("open", "asked")), Claim.wallet == wallet, Claim.finding != "used")
-    claims = session.scalars(open_.order_by(Claim.id).options(*_with_order()).limit(500)).all()
-    if not claims:
-        return 0
-    used = select(Claim.line_id).where(Claim.line_id.is_not(None), Claim.state == "verified")
-    recent = select(StatementLine).where(StatementLine.wallet == wallet, StatementLine.id.not_in(used))
-    rows = session.scalars(
-        recent.where(StatementLine.seen_at > session.now() - _RECENT).order_by(StatementLine.id)
-    ).all()
-    if not rows:
+    recent = open_.where(Claim.made_at > session.now() - _RECENT)
+    claims = session.scalars(recent.order_by(Claim.id).options(*_with_order()).limit(_COMPARED)).all()
+    rows, spent = _unspent(session, wallet) if claims else ([], set())
+    for claim in claims:
+        if claim.key and claim.key in spent:
+            claim.finding, claim.why = "used", "this payment of your statement has proven another order"
+    claims = [claim for claim in claims if claim.finding != "used"]
+    if not rows or not claims:
         return 0
     lines = [Line(r.reference, r.amount, r.at, r.sender, r.name, "", r.number, r.note) for r in rows]
     of = {id(line): row for line, row in zip(lines, rows, strict=True)}
@@ -405,6 +406,27 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
             else:
                 proven += 1
     return proven
+
+
+def _unspent(session: Session, wallet: str) -> tuple[list[StatementLine], set[str]]:
+    """The lines of a statement that have proven nothing yet, and every name of those that have: a payment may be listed
+    twice, and has an id and perhaps numbers in its description, by each of which it can be claimed.
+    """
+    since = session.now() - _RECENT
+    of_wallet = select(StatementLine).where(StatementLine.wallet == wallet)
+    rows = session.scalars(of_wallet.where(StatementLine.seen_at > since).order_by(StatementLine.id)).all()
+    proved = select(Claim.paid_key, Claim.line_id).where(Claim.state == "verified", Claim.decided_at > since - _RECENT)
+    decided = session.execute(proved).all()
+    lines, keys = {line_id for _, line_id in decided}, {key for key, _ in decided if key}
+    keys |= {key_of(row.reference) for row in rows if row.id in lines and row.reference}
+    named = [(row, {key_of(name) for name in (row.reference, *numbers(row.note)) if name}) for row in rows]
+    spent = [names for row, names in named if row.id in lines or names & keys]
+    unspent = [row for row, names in named if row.id not in lines and not names & keys]
+    return unspent, set().union(*spent) if spent else set()
+
+
+_COMPARED = 2_000
+"""Claims that are compared with a statement at once."""
 
 
 def _claimed(claim: Claim) -> statements.Claim:
@@ -465,6 +487,9 @@ def verify(
     claim.reference, claim.key, claim.state = reference, key_of(reference), "verified"
     claim.paid_key = claim.key
     claim.decided_at, claim.decided_by, claim.note = now, by[:120], note[:300]
+    line = session.get(StatementLine, claim.line_id) if claim.line_id is not None else None
+    if line is not None and claim.key not in {key_of(name) for name in (line.reference, *numbers(line.note))}:
+        claim.line_id = None  # the merchant saw another payment than the one that was suggested
     _word(session, claim, order, "verified", now)
     append_payment(
         session,
@@ -485,6 +510,19 @@ def verify(
     react(session, desk, settled, changes)
     if order.payment in AWAITED:
         _tell(session, desk, claim, "claim_short", **_so_far(desk, order))
+    elif order.payment == "cod_due":
+        _tell(session, desk, claim, "advance_received", **_so_far(desk, order))
+    elif order.payment == "paid":
+        _settle_others(session, claim, now)
+
+
+def _settle_others(session: Session, claim: Claim, now: datetime) -> None:
+    """What else was claimed for an order that is paid waits for no decision any more."""
+    session.flush()
+    others = select(Claim).where(Claim.order_id == claim.order_id, Claim.state.in_(("open", "asked")))
+    for other in session.scalars(others):
+        if other is not claim:
+            other.state, other.decided_at, other.note = "rejected", now, "the order was paid by another payment"
 
 
 def _so_far(desk: Desk, order: Order) -> dict[str, str]:
@@ -521,14 +559,22 @@ def _send_back(session: Session, desk: Desk, settled: Settled, claim: Claim, sta
 
 
 def _tell(session: Session, desk: Desk, claim: Claim, reply: str, **given: str) -> None:
-    """Freely within a day of the customer's last message; after that by the template that says how to pay."""
+    """Freely within a day of the customer's last message; after that by the template that says how to pay. Whose order
+    is paid or called off meanwhile is not told to pay it.
+    """
+    order, found = claim.order, reply in ("claim_short", "advance_received")
+    wanted = order.payment in AWAITED or (order.payment == "cod_due" and (found or asks_by(order)))
+    if order.gone or not wanted:
+        return
     message = session.get(Message, claim.message_id) if claim.message_id is not None else None
     now = session.now()
     if message is not None and message.conversation.window_open(now) and now < message.at + timedelta(hours=23):
         because = "the payment was checked"
-        answer(session, desk, message, reply, order=claim.order, given=given, because=because, nth=int(now.timestamp()))
+        nth = int(f"{claim.id}{now:%H%M%S}")  # several claims may be of one message, and one be decided twice
+        answer(session, desk, message, reply, order=order, given=given, because=because, nth=nth)
         return
-    ask_again(session, desk, claim.order, "the payment that was named was not found")
+    why = "a part of it came, and the rest is missing" if found else "the payment that was named was not found"
+    ask_again(session, desk, order, why)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------

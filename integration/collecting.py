@@ -21,7 +21,7 @@ from sqlalchemy.orm import selectinload
 from .access import open_account
 from .checkpoints import reached
 from .db import Session
-from .errors import DastakError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
+from .errors import ConfigurationError, DastakError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import Fact, PaymentChanged
 from .house import House
 from .ingest import post
@@ -75,6 +75,8 @@ def open_checkout(house: House, store_id: int, token: str, return_url: str) -> C
     """
     with house.db.lane(store_id) as session:
         intent = _to_open(session, token)
+        if not _stands(session, intent):
+            raise ConfigurationError("The shop takes no payments there any more.")
         if intent.url:
             return Checkout(url=intent.url, gateway_id=intent.gateway_id)
         adapter, now = house.registry.find("payments", intent.name), session.now()
@@ -120,6 +122,12 @@ def _to_open(session: Session, token: str) -> PaymentIntent:
         raise NotAsked("nothing is to be paid here any more")
     spent = intent.opened_at is not None and intent.opening_at is None and not intent.url
     return _anew(session, intent) if spent or not intent.waits(session.now()) else intent
+
+
+def _stands(session: Session, intent: PaymentIntent) -> bool:
+    """Is the account that an intent is paid to still the merchant's?"""
+    connection = session.get(Connection, intent.connection_id) if intent.connection_id is not None else None
+    return connection is not None and connection.removed_at is None
 
 
 def _opened(house: House, store_id: int, intent_id: int, checkout: Checkout | None) -> None:
@@ -187,6 +195,8 @@ def came_back(house: House, store_id: int, token: str, query: Mapping[str, str],
 @dataclass(frozen=True, slots=True)
 class _Due:
     intent_id: int
+    until: datetime
+    """For how long nobody else asks about it."""
     reference: str
     gateway_id: str
     withdraw: bool
@@ -241,9 +251,10 @@ def _claim(house: House, store_id: int, connection_id: int) -> list[_Due]:
             .order_by(PaymentIntent.poll_at, PaymentIntent.id)
             .limit(CALLS)
         ).all()
+        until = session.now() + _CLAIMED
         for intent in due:
-            intent.poll_at = session.now() + _CLAIMED
-        return [_Due(intent.id, intent.reference, intent.gateway_id, intent.withdraw) for intent in due]
+            intent.poll_at = until
+        return [_Due(intent.id, until, intent.reference, intent.gateway_id, intent.withdraw) for intent in due]
 
 
 def _hear(house: House, connection: Connection, adapter: Any, one: _Due, answer: WebhookRequest | None) -> int:
@@ -253,7 +264,8 @@ def _hear(house: House, connection: Connection, adapter: Any, one: _Due, answer:
         post(house, connection, [answer])
     with house.db.lane(connection.store_id) as session:
         intent = session.get_one(PaymentIntent, one.intent_id)
-        intent.poll_at = next_poll(intent, session.now())
+        if intent.poll_at == one.until:  # else somebody wished for it meanwhile
+            intent.poll_at = next_poll(intent, session.now())
         if one.withdraw:
             intent.withdraw = False
     return int(new)
@@ -279,4 +291,6 @@ def _says_anything_new(
 
 def _put_off(house: House, store_id: int, one: _Due) -> None:
     with house.db.lane(store_id) as session:
-        session.get_one(PaymentIntent, one.intent_id).poll_at = session.now() + _REFUSED
+        intent = session.get_one(PaymentIntent, one.intent_id)
+        if intent.poll_at == one.until:
+            intent.poll_at = session.now() + _REFUSED

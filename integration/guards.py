@@ -21,6 +21,7 @@ from .catalogue import Shelf, Template, languages_to_try, pick
 from .customers import MARKETING, UTILITY, ContactPoint, Standing, standing
 from .events import UNKNOWN
 from .inbox import Conversation
+from .intents import asks_by, asks_for_all
 from .orders import Order, language_for
 from .parcels import Place
 from .stores import Connection, Policy, Store, zone
@@ -159,16 +160,31 @@ def relevant(case: Case) -> Look:
         return skip("not_relevant", "the store threw the order away")
     for axis, allowed in case.asked.relevance.items():
         if (state := _state(case, order, axis)) not in allowed:
-            return skip("not_relevant", f"{axis} is {state.replace('_', ' ')}")
-    seen = ", ".join(f"{axis} is {_state(case, order, axis).replace('_', ' ')}" for axis in case.asked.relevance)
+            return skip("not_relevant", _NOT_ASKED.get(axis) or f"{axis} is {state.replace('_', ' ')}")
+    seen = ", ".join(f"{axis.replace('_', ' ')} is {_shown(case, order, axis)}" for axis in case.asked.relevance)
     return passed(seen or "the order stands")
 
 
+_NOT_ASKED = {
+    "asked_by": "the customer is asked for its money in another way, or for none",
+    "asked_for_all": "a part of it is asked for, or was paid, by now",
+}
+
+
+def _shown(case: Case, order: Order, axis: str) -> str:
+    return _state(case, order, axis).replace("_", " ")
+
+
 def _state(case: Case, order: Order, axis: str) -> str:
+    if axis in _ASKED:
+        return _ASKED[axis](order)
     if axis == "parcel":
         return case.parcel.status if case.parcel is not None else UNKNOWN
     state: str = getattr(order, axis)
     return state
+
+
+_ASKED: dict[str, Callable[[Order], str]] = {"asked_by": asks_by, "asked_for_all": asks_for_all}
 
 
 def reachable(case: Case) -> Look:

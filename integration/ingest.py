@@ -64,11 +64,11 @@ from .events import (
 from .groupcommit import GroupCommit, insert_ignoring
 from .house import House
 from .inbox import apply_echo, apply_message, apply_person_changed, meet
-from .intents import ask_for_the_rest
+from .intents import ask_for_the_rest, close_intents
 from .journeys import Enrollment, Settled, leave_all, react
 from .orders import Book, Change, apply_order, apply_removed, apply_scan
 from .outbox import Desk, Outbox, Post, Touchpoint, apply_message_status
-from .payments import apply_payment, find_intent, hint, merchant_of
+from .payments import alert, apply_payment, find_intent, hint, merchant_of
 from .ports import Account, Answers, AppWide, Pings, Redacts, WebhookRequest, offers
 from .replies import hear
 from .stores import Connection, Store, hurry, uninstall
@@ -489,6 +489,9 @@ def _order_changed(work: Work, fact: OrderChanged, letter: _Letter, subjects: se
     work.react(apply_order(work.book, fact, delivery_id=letter.id))
     if known is not None and due is not None:
         ask_for_the_rest(work.session, known, due)
+        if known.payment == "paid" and due == 0 < known.due.amount:
+            missing = f"{known.due.shown('en')} is missing since it was changed after it was paid"
+            alert(work.session, known, missing, fact.occurred_at)
 
 
 def _order_removed(work: Work, fact: OrderRemoved, letter: _Letter, subjects: set[str]) -> None:
@@ -496,6 +499,7 @@ def _order_removed(work: Work, fact: OrderRemoved, letter: _Letter, subjects: se
     apply_removed(work.book, fact, delivery_id=letter.id)
     if (order := work.book.order(fact.external_id)) is not None:
         leave_all(work.session, order)
+        close_intents(work.session, order, "the store threw the order away")
 
 
 def _payment_changed(work: Work, fact: PaymentChanged, letter: _Letter, subjects: set[str]) -> None:

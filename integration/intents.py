@@ -140,13 +140,13 @@ def open_intent(
 
 def ask_for_the_rest(session: Session, order: Order, was_due: Decimal) -> None:
     """What an order's customer owes has changed, because a part came or the order is another: whoever was asked for all
-    of it is asked for what is due now, by the same means. Who was asked for a part still is.
+    of it is asked for what is due now, by the same means. Who was asked for a part still is, unless less is due by now.
     """
-    asked = current(order)
-    if asked is None or order.due.amount == was_due or asked.amount != was_due:
+    asked, due = current(order), order.due.amount
+    if asked is None or due == was_due or (asked.amount != was_due and asked.amount <= due):
         return
     if payable(asked) or (asked.state == "paid" and order.payment in AWAITED):
-        open_intent(session, order, asked.means, order.due.amount)
+        open_intent(session, order, asked.means, due)
 
 
 def close_intents(session: Session, order: Order, why: str) -> None:
@@ -208,6 +208,18 @@ def intent_of(session: Session, token: str) -> PaymentIntent | None:
     """The intent behind a token, with its order and all that was asked for it."""
     found = select(PaymentIntent).where(PaymentIntent.token == token)
     return session.scalars(found.options(selectinload(PaymentIntent.order).options(*whole()))).first()
+
+
+def asks_by(order: Order) -> str:
+    """By what an order's customer is asked for money now: transfer or checkout; empty when for nothing."""
+    asked = current(order)
+    return asked.kind if asked is not None and payable(asked) else ""
+
+
+def asks_for_all(order: Order) -> str:
+    """Is all that is due asked for now? yes or no."""
+    asked = current(order)
+    return "yes" if asked is not None and payable(asked) and asked.amount == order.due.amount else "no"
 
 
 def current(order: Order) -> PaymentIntent | None:

@@ -133,6 +133,8 @@ class Order(Tenant, Base):
     outstanding: Mapped[Decimal | None] = mapped_column(Amount, default=None)
     received: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0))
     """What was proven to us of its money, less what was paid back; of money that only the store knows of, nothing."""
+    elsewhere: Mapped[Decimal] = mapped_column(Amount, default=Decimal(0))
+    """What of it the store had before anything was proven to us: a deposit, a gift card."""
     gateway: Mapped[str] = mapped_column(String(200), default="")
     is_cod: Mapped[bool] = mapped_column(default=False)
     confirmation: Mapped[str] = mapped_column(String(16), default="not_needed")
@@ -178,11 +180,16 @@ class Order(Tenant, Base):
     @property
     def due(self) -> Money:
         """What is still to be paid: all of it, unless a part was paid in advance, by what the store says or by what was
-        proven to us; they may speak of the same part.
+        proven to us; since something was proven to us they may speak of the same part.
         """
         part = self.outstanding
         rest = part if part is not None and 0 < part < self.total else self.total
-        return Money(max(min(rest, self.total - self.received), Decimal(0)), self.currency)
+        return Money(max(min(rest, self.owed - self.received), Decimal(0)), self.currency)
+
+    @property
+    def owed(self) -> Decimal:
+        """What of it is to be proven to us: all but what the store had before."""
+        return self.total - self.elsewhere
 
     @property
     def revision(self) -> str:
@@ -585,6 +592,9 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
             if getattr(order, name) != value:
                 setattr(order, name, value)
         order.is_cod = order.is_cod or is_cod(fact.gateways, policy)
+    if order.received == 0:
+        part = order.outstanding
+        order.elsewhere = order.total - part if part is not None and 0 < part < order.total else Decimal(0)
     _describe_items(session, order, fact)
     if not erased:
         _describe_contact(book, order, fact)
@@ -608,7 +618,7 @@ def apply_order(book: Book, fact: OrderChanged, *, delivery_id: int | None = Non
         moves.to("confirmation", "cancelled", note=fact.cancel_reason)
     elif was_cancelled and order.cancelled_at is None and order.confirmation in ("cancelled", "declined"):
         moves.to("confirmation", "not_needed", note="the store opened the order again")
-    elif order.confirmation == "awaiting" and order.payment in ("paid", "partially_refunded", "refunded"):
+    elif order.confirmation in ("awaiting", "expired") and order.payment in ("paid", "partially_refunded", "refunded"):
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
     elif _sent_unasked(order):
         moves.to("confirmation", "not_needed", note=SENT_UNASKED)
@@ -948,7 +958,7 @@ def payment_of(order: Order, in_store: str) -> str:
     """
     if in_store not in ("pending", "cod_due", "failed") or all(p.source == STORE for p in order.payments):
         return in_store
-    return becomes(order.payment, standing(words_of(order), order.total, is_cod=order.is_cod))
+    return becomes(order.payment, standing(words_of(order), order.owed, is_cod=order.is_cod))
 
 
 def _note_parcel(book: Book, order: Order, parcel: ParcelSeen, moves: Moves) -> None:

@@ -170,18 +170,21 @@ def follow(
     delivery_id: int | None = None,
 ) -> list[Change]:
     """What follows from all that was said of an order's money, after a word more."""
-    was, stands = order.received, standing(words_of(order), order.total, is_cod=order.is_cod)
+    was, stands = order.received, standing(words_of(order), order.owed, is_cod=order.is_cod)
     moves = Moves(session, order, cause, at, delivery_id)
-    due_before = order.due
+    due_before, paid_in_store = order.due, order.payment == "paid" and order.received < order.owed
     order.received = stands.received
     moves.to("payment", becomes(order.payment, stands), note=note or f"{means} {reference}")
-    if order.payment in ("paid", "partially_refunded", "refunded") and order.confirmation == "awaiting":
+    if order.payment in ("paid", "partially_refunded", "refunded") and order.confirmation in ("awaiting", "expired"):
         moves.to("confirmation", "not_needed", note="it was paid before an answer came")
     let_go(order, moves)
     ask_for_the_rest(session, order, due_before.amount)
     if stands.received > was:
         gained = Money(stands.received - was, order.currency)
         _tell_store(session, order, gained, reference, means, at)
+        if paid_in_store:
+            came = gained.shown("en")
+            alert(session, order, f"{came} came here, and the store says it was paid there: perhaps twice", at)
         _look_closely(session, order, stands, gained, due_before, at)
     if stands.disputed and any(p.status == "disputed" and p.at == at for p in order.payments):
         alert(session, order, "the payment is disputed: answer the gateway in time", at)
@@ -195,8 +198,8 @@ def _look_closely(
     came = gained.shown("en")
     if order.gone:
         alert(session, order, f"{came} was paid for an order that is cancelled: please pay it back", at)
-    elif stands.received + stands.refunded > order.total:
-        over = Money(stands.received + stands.refunded - order.total, order.currency)
+    elif stands.received + stands.refunded > order.owed:
+        over = Money(stands.received + stands.refunded - order.owed, order.currency)
         alert(session, order, f"{over.shown('en')} more was paid than the order costs", at)
     elif order.dispatched and order.is_cod and due_before.amount > 0:
         alert(session, order, f"{came} was paid while the parcel is on its way: tell the courier what to collect", at)

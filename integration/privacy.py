@@ -19,6 +19,7 @@ from .customers import ContactPoint, Customer
 from .db import Base, Id, Instant, Json, Session, Tenant
 from .events import PrivacyRequested
 from .inbox import Conversation, Message
+from .intents import close_intents
 from .orders import Order, Shipment, ShipmentEvent, Transition
 from .outbox import Outbox, Touchpoint
 from .stores import Store
@@ -180,6 +181,7 @@ def erase(session: Session, customers: list[Customer], orders: list[Order], want
     traces = {trace.lstrip("+").lower() for trace in named if trace and len(trace) > 6}
     subjects = {f"order:{o.external_id}" for o in orders} | {f"contact:{c.id}" for c in contacts}
     for order in orders:
+        close_intents(session, order, "its customer was forgotten")
         order.customer_name, order.address, order.erased_at = REDACTED, {}, session.now()
         order.contact = order.customer = None
         order.contact_point_id = order.customer_id = None

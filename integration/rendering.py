@@ -66,7 +66,7 @@ def parcel_values(shipment: Shipment, store: Store, language: str, now: datetime
 def payment_values(order: Order, store: Store, language: str, public_url: str) -> dict[str, str]:
     """What there is to say of the money that was asked for, beside what `order_values` says of its order."""
     words, intent = wording(language), current(order)
-    got = order.received if order.received > 0 else order.total
+    got = order.received if order.received >= order.owed else order.total
     values = {
         "amount": (intent.money if intent is not None else order.due).shown(language),
         "paid": Money(got, order.currency).shown(language),

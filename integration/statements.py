@@ -338,7 +338,7 @@ def amount(text: str, point: str = "") -> Decimal:
         out = out or "-" in (match[1], match[4])
     said = money_sign().sub(" ", said).strip()
     said = re.sub(r"(?<=\d)[ '’](?=\d{3}(?!\d))", "", said)
-    if len(said) > 24 or not re.fullmatch(r"\d+(?:[.,]\d+)*", said):
+    if len(said) > 18 or not re.fullmatch(r"\d+(?:[.,]\d+)*", said):
         raise ValueError("The amount cannot be read.")
     whole, decimals = _parted(said, point)
     value = Decimal(f"{whole}.{decimals or 0}") if decimals else Decimal(whole)

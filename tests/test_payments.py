@@ -16,6 +16,7 @@ from integration.dispatch import READY
 from integration.errors import NotUnderstood
 from integration.events import PaymentChanged
 from integration.house import House
+from integration.inbox import Conversation
 from integration.ingest import APPLY, Work
 from integration.intents import CHECKOUT, Means, PaymentIntent, close_intents, open_intent
 from integration.journeys import Settled, react
@@ -70,11 +71,12 @@ class Till:
             book = Book(session, session.get_one(Store, self.store_id))
             self._react(session, apply_payment(book, fact, "dummy", merchant=merchant, label="Dummy"))
 
-    def edited(self, total: Money) -> None:
+    def edited(self, total: Money, **said: Any) -> None:
         """The shop changes the order, and its store says so."""
         self.changes += 1
         at = self.house.clock.now() + timedelta(seconds=self.changes)
-        fact = factories.order_fact(at, payment="pending", gateways=self.gateways, total=total, outstanding=total)
+        said = {"payment": "pending", "outstanding": total, **said}
+        fact = factories.order_fact(at, gateways=self.gateways, total=total, **said)
         with self.house.db.lane(self.store_id) as session:
             work, letter = Work(self.house, session, self.store_id), SimpleNamespace(id=None)
             APPLY[type(fact)](work, fact, letter, set())  # type: ignore[arg-type]
@@ -86,6 +88,11 @@ class Till:
             ).one()
             session.expunge_all()
             return found
+
+    @property
+    def calls_for_person(self) -> str:
+        """Why somebody should look."""
+        return " ".join(conversation.needs_person for conversation in self.rows(Conversation))
 
     @property
     def may_be_sent(self) -> bool:
@@ -274,3 +281,83 @@ def test_no_interleaving_sends_what_is_unpaid_or_loses_a_payment(lite_house: Hou
         assert len(
             {(p.source, p.status, p.reference, p.amount, p.currency, p.raw_status) for p in order.payments}
         ) == len([p for p in order.payments if isinstance(p, Payment)])
+
+
+DEPOSIT = Money(Decimal(2248), "PKR")
+
+
+@pytest.mark.parametrize("cod", [False, True])
+def test_a_part_that_the_store_has_is_not_asked_for_again(house: House, cod: bool) -> None:
+    """A deposit or a gift card: what is left of the order is all of it."""
+    till = Till(house, cod=cod)
+    rest = Money(TOTAL.amount - DEPOSIT.amount, "PKR")
+    till.edited(TOTAL, outstanding=rest)
+    assert till.order().due == rest
+    asked = till.order().intents[-1]
+    assert asked.amount == rest.amount
+    till.hears("paid", order_ref=asked.reference, amount=rest)
+    order = till.order()
+    assert (order.payment, order.due.amount) == ("paid", 0)
+    assert [row.change["whole"] for row in till.rows(Outbox) if row.kind == "write_back"] == [True]
+
+
+def test_an_order_that_grew_after_it_was_paid_is_shown(house: House) -> None:
+    till = Till(house)
+    till.hears("paid")
+    till.edited(Money(Decimal(9000), "PKR"))
+    assert "is missing since it was changed" in till.calls_for_person
+
+
+def test_money_that_came_in_two_ways_is_shown(house: House) -> None:
+    till = Till(house)
+    till.edited(TOTAL, payment="paid", outstanding=None)
+    assert till.order().payment == "paid"
+    till.hears("paid")
+    assert "perhaps twice" in till.calls_for_person
+    assert till.order().payment == "paid"
+
+
+def test_a_part_that_exceeds_what_is_due_by_now_is_asked_for_anew(house: House) -> None:
+    till = Till(house, cod=True)
+    till.ask(Decimal(5000))
+    till.edited(Money(Decimal(3000), "PKR"))
+    asked = till.order().intents[-1]
+    assert (asked.state, asked.amount) == ("open", 3000)
+
+
+def test_who_pays_in_advance_after_the_question_expired_may_be_sent_to(house: House) -> None:
+    till = Till(house, cod=True)
+    with house.db.lane(till.store_id) as session:
+        order = session.scalars(select(Order)).one()
+        order.confirmation, order.held = "expired", "no_answer"
+    till.hears("paid")
+    order = till.order()
+    assert (order.payment, order.confirmation, order.held) == ("paid", "not_needed", "")
+    assert till.may_be_sent
+
+
+@pytest.mark.parametrize(("axis", "wanted", "sentence"), [
+    ("asked_by", "checkout", ""), ("asked_by", "transfer", "asked for its money in another way"),
+    ("asked_for_all", "yes", ""),
+])  # fmt: skip
+def test_a_reminder_goes_only_while_what_it_speaks_of_is_asked_for(
+    house: House, axis: str, wanted: str, sentence: str
+) -> None:
+    till = Till(house, cod=True)
+    with house.db.lane(till.store_id) as session:
+        order = session.scalars(select(Order).options(*whole())).one()
+        touch = Touchpoint(
+            store_id=till.store_id, key="reminder", journey="payment_request", step="remind",
+            template="payment_link_reminder", relevance={axis: [wanted]}, due_at=session.now(),
+            stale_at=session.now() + timedelta(hours=1), made_at=session.now(),
+        )  # fmt: skip
+        touch.order, touch.contact = order, order.contact
+        desk = Desk(session, session.get_one(Store, till.store_id), house.registry)
+        assert sentence in desk.consider(touch).sentence
+        assert (desk.consider(touch).outcome == "skip") == bool(sentence)
+        open_intent(session, order, Means(CHECKOUT, "dummy", "Dummy"), Decimal(2000))
+        part = desk.consider(touch)
+        assert (part.outcome == "skip") == (axis == "asked_for_all" or bool(sentence))
+        close_intents(session, order, "it is paid")
+        assert desk.consider(touch).outcome == "skip"
+        session.rollback()

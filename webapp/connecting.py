@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from integration.db import Session
 from integration.errors import ConfigurationError, OutcomeUnknown, PermanentError, TransientError
 from integration.ingest import WebhookDelivery
+from integration.intents import PaymentIntent
 from integration.ports import Account, Pushes, RefreshesAccess, offers
 from integration.stores import Chore, Connection, connect
 from integration.vault import new_token, token_hash
@@ -67,6 +68,11 @@ def disconnect_account(session: Session, room: str, name: str) -> None:
         if connection.adapter == name:
             connection.removed_at, connection.sealed, connection.token_hash = session.now(), None, None
             session.execute(delete(Chore).where(Chore.connection_id == connection.id))
+            unpaid = select(PaymentIntent).where(
+                PaymentIntent.connection_id == connection.id, PaymentIntent.state.in_(("open", "failed"))
+            )
+            for intent in session.scalars(unpaid):  # what is paid there from now on, nobody here would hear of
+                intent.state, intent.sentence = "closed", "the account was disconnected"
 
 
 def living(session: Session, room: str) -> Sequence[Connection]:

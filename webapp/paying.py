@@ -297,7 +297,7 @@ def _state(intent: PaymentIntent, account: TransferAccount | None, now: datetime
     if order.payment == "refunded" or order.gone:
         return "closed"
     # of an order that is to be paid at the door, too, the customer may say that it is paid by now
-    if standing(words_of(order), order.total, is_cod=False).status == "claimed":
+    if standing(words_of(order), order.owed, is_cod=False).status == "claimed":
         return "claimed"
     if intent.state == "paid":
         return "paid"

@@ -321,6 +321,8 @@ def ask_to_pay(
     if amount is not None and amount > order.due.amount:
         return f"Only {order.due.shown('en')} of it is due."
     stands = before is not None and payable(before) and desk.means(order, before.name) is not None
+    if before is not None and before.kind == TRANSFER and not before.waits(session.now()):
+        stands = False  # what is over can be paid at no account any more
     if amount is not None or not stands:
         means = means or desk.means(order)
         if means is None:

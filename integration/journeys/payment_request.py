@@ -35,17 +35,11 @@ def _by(kind: str) -> Callable[[Change], bool]:
 
 
 def _steps(kind: str, template: str, reminder: str) -> tuple[Step, ...]:
+    still = _STILL_UNPAID | {"asked_by": [kind]}
     return (
-        Step(f"{kind}_ask", "Says how to pay", template=template, relevance=_STILL_UNPAID, prompt=True, only=_by(kind)),
-        Step(f"{kind}_remind", "First reminder", timedelta(hours=2), reminder, relevance=_STILL_UNPAID, only=_by(kind)),
-        Step(
-            f"{kind}_remind_again",
-            "Second reminder",
-            timedelta(hours=20),
-            reminder,
-            relevance=_STILL_UNPAID,
-            only=_by(kind),
-        ),
+        Step(f"{kind}_ask", "Says how to pay", template=template, relevance=still, prompt=True, only=_by(kind)),
+        Step(f"{kind}_remind", "First reminder", timedelta(hours=2), reminder, relevance=still, only=_by(kind)),
+        Step(f"{kind}_remind_again", "Second reminder", timedelta(hours=20), reminder, relevance=still, only=_by(kind)),
     )
 
 

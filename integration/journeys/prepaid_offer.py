@@ -8,7 +8,9 @@ from ..customers import UTILITY
 from ..orders import Change, Order
 from .definition import Journey, Step
 
-_STILL_CASH = {"payment": ["cod_due"], "confirmation": ["confirmed"], "fulfilment": ["unfulfilled"]}
+_STILL_CASH = {
+    "payment": ["cod_due"], "confirmation": ["confirmed"], "fulfilment": ["unfulfilled"], "asked_for_all": ["yes"],
+}  # fmt: skip
 
 
 def _begins(change: Change, order: Order) -> bool:
