@@ -133,7 +133,11 @@ class World:
         held: list[Any] = []
 
         def application(environ: dict[str, Any], start_response: Any) -> Any:
-            return held[0](environ, start_response)  # the app needs to know its port before it can be made
+            answer = held[0](environ, start_response)  # the app needs to know its port before it can be made
+            try:
+                return [b"".join(answer)]  # werkzeug's server closes no file for a browser that went away
+            finally:
+                getattr(answer, "close", lambda: None)()
 
         server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
         server.daemon_threads = True  # type: ignore[attr-defined]
