@@ -178,12 +178,14 @@ def came_back(house: House, store_id: int, token: str, query: Mapping[str, str],
         named = intent_of(session, token)
         if named is None:
             return None
-        for intent in named.order.intents:
+        for intent in named.order.intents[-3:]:
             ask_soon(session, intent)
-        name, connection_id, bells = named.name, named.connection_id, set(session.bells)
+        paid = current(named.order) or named  # an older link leads to what is asked for now
+        goes_on = payable(paid) and paid.waits(session.now())
+        name, connection_id, bells = paid.name, paid.connection_id, set(session.bells)
     house.ring_all(bells, store_id)
     adapter = house.registry.find("payments", name)
-    if adapter is None or connection_id is None or not offers(adapter, GoesOn):
+    if adapter is None or connection_id is None or not goes_on or not offers(adapter, GoesOn):
         return None
     further: Checkout | None = adapter.go_on(open_account(house, store_id, connection_id), query, return_url)
     return further

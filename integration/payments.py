@@ -64,6 +64,9 @@ def apply_payment(
     misfit = _misfit(intent, fact, amount, merchant)
     if _heard(intent, fact, misfit):
         return []
+    if fact.status == "paid" and intent.gateway_id and not fact.checkout_ref:
+        ask_soon(session, intent)  # what names no checkout may name us by what its payer typed: the checkout is asked
+        return []
     append_payment(
         session,
         order,
@@ -124,6 +127,8 @@ def _heard(intent: PaymentIntent, fact: PaymentChanged, misfit: str) -> bool:
 
 def _misfit(intent: PaymentIntent, fact: PaymentChanged, amount: Money | None, merchant: str) -> str:
     """Why a word does not count; empty when it fits what was asked for."""
+    if intent.gateway_id and fact.checkout_ref and fact.checkout_ref != intent.gateway_id:
+        return "it is of another checkout than the one that was opened for this order"
     if merchant and fact.merchant and fact.merchant != merchant:
         return "it was paid to another account than yours"
     if amount is None:

@@ -29,6 +29,7 @@ from .values import LANGUAGES, babel_locale, clean
 LARGEST = 5_000_000
 """Bytes of a file that is read."""
 MOST_ROWS = 20_000
+_LONGEST_LINE = 5_000
 _PREAMBLE = 40
 """Rows among which the header must be."""
 
@@ -98,8 +99,13 @@ def read(content: bytes) -> Table:
     text = re.sub(r"\r\n?", "\n", _decoded(content))
     if "\0" in text:
         raise ValueError("This is not a CSV file.")
-    if not text.strip():
+    text = text.rstrip()
+    if not text:
         raise ValueError("The file is empty.")
+    if text.count("\n") > MOST_ROWS + _PREAMBLE:
+        raise ValueError(f"The file has more than {MOST_ROWS:,} rows. Export a shorter period.")
+    if max(map(len, text.split("\n"))) > _LONGEST_LINE:
+        raise ValueError("A line of this file is longer than a statement's. Export the statement as CSV.")
     head = "\n".join(text.split("\n", _PREAMBLE * 2)[: _PREAMBLE * 2])
     tries = [(_header(_split(head, delimiter)), delimiter) for delimiter in ",;\t|"]
     (_, _, nth), delimiter = max(tries, key=lambda tried: tried[0])

@@ -361,3 +361,19 @@ def test_a_reminder_goes_only_while_what_it_speaks_of_is_asked_for(
         close_intents(session, order, "it is paid")
         assert desk.consider(touch).outcome == "skip"
         session.rollback()
+
+
+def test_a_payment_of_another_checkout_pays_nothing_however_it_names_us(house: House) -> None:
+    """Who pays elsewhere in the shop may have typed our reference into what the gateway repeats."""
+    till = Till(house)
+    with house.db.lane(till.store_id) as session:
+        intent = session.scalars(select(PaymentIntent)).one()
+        intent.gateway_id, intent.opened_at = "plink_ours", session.now()
+    till.hears("paid", checkout_ref="plink_of_another")
+    assert till.order().payment == "pending"
+    with house.db.read(till.store_id) as session:
+        assert "another checkout" in misfits(session)[0][0].sentence
+    till.hears("paid", checkout_ref="")
+    assert till.order().payment == "pending", "what names no checkout is a reason to ask, and no more"
+    till.hears("paid", checkout_ref="plink_ours")
+    assert till.order().payment == "paid"

@@ -56,8 +56,11 @@ PAYMENT = {
 """What a status says about money where no payment date does. Cash on delivery is `processing` without a date until it
 is completed. Local gateways have statuses of their own (`mwSuccess`): what those say of money nobody here knows."""
 
-NOT_PAID_IN = frozenset({"pending", "failed", "cancelled", "refunded"})
-"""Where a payment date does not count, which survives what becomes of an order later."""
+PAID_IN = frozenset({
+    "processing", "on-hold", "completed", "shipped", "partial-shipped", "updated-tracking", "delivered", "mwSuccess",
+})  # fmt: skip
+"""Where a payment date says that an order is paid; the last is a local gateway's own. The date survives what becomes of
+an order later, and what other plugins' statuses say of money (a deposit, a dispute) nobody here knows."""
 
 FULFILMENT = {
     "pending": "unfulfilled", "on-hold": "unfulfilled", "processing": "unfulfilled", "failed": "", "cancelled": "",
@@ -390,7 +393,7 @@ class WooCommerce:
         value = told.reference if told.whole else told.among(noted)
         update: dict[str, Any] = {"meta_data": [{"key": key, "value": value}]} if noted != value else {}
         status, cod = str(order.get("status")), order.get("payment_method") == "cod"
-        paid = bool(order.get("date_paid_gmt")) and status not in NOT_PAID_IN
+        paid = bool(order.get("date_paid_gmt")) and status in PAID_IN
         if told.whole and status in MARK and not (paid or cod):
             update |= MARK[status] | {"transaction_id": told.reference}
         after = _object(self._write(account, "put", path, update)) if update else order
@@ -606,7 +609,7 @@ def _order(body: dict[str, Any]) -> OrderChanged:
 
 
 def _payment(status: str, paid_at: datetime | None, body: dict[str, Any]) -> str:
-    if paid_at is not None and status not in NOT_PAID_IN:
+    if paid_at is not None and status in PAID_IN:
         return "partially_refunded" if _list(body.get("refunds")) else "paid"
     return PAYMENT.get(status, UNKNOWN)
 
