@@ -340,7 +340,7 @@ def amount(text: str, point: str = "") -> Decimal:
     if match := re.fullmatch(r"\((.*)\)", said):
         said, out = match[1].strip(), True
     if match := re.fullmatch(r"([-+])\s*(.*)|(.*\d)\s*([-+])", said):
-        said = (match[2] or match[3]).strip()
+        said = (match[3] or match[2] or "").strip()
         out = out or "-" in (match[1], match[4])
     said = money_sign().sub(" ", said).strip()
     said = re.sub(r"(?<=\d)[ '’](?=\d{3}(?!\d))", "", said)

@@ -205,6 +205,8 @@ def test_a_column_with_one_date_that_must_have_its_month_first_has_it_everywhere
 
 
 @given(st.text(max_size=40))
+@example("-")
+@example("+")
 def test_any_text_is_a_sum_or_not_and_a_date_or_not(written: str) -> None:
     for reads in (amount, moment):
         try:
