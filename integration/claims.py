@@ -36,7 +36,7 @@ from .payments import alert, follow
 from .ports import FetchesMedia, offers
 from .statements import Line
 from .stores import Connection, hurry
-from .transactions import ids_in, numbers
+from .transactions import dialled, ids_in, numbers
 from .values import Money
 
 MOST_PICTURE = 8 * 1024 * 1024
@@ -410,7 +410,8 @@ def compare(session: Session, desk: Desk, settled: Settled, wallet: str) -> int:
 
 def _unspent(session: Session, wallet: str) -> tuple[list[StatementLine], set[str]]:
     """The lines of a statement that have proven nothing yet, and every name of those that have: a payment may be listed
-    twice, and has an id and perhaps numbers in its description, by each of which it can be claimed.
+    twice, and has an id and perhaps numbers in its description, by each of which it can be claimed. A number in the
+    descriptions of several payments, an account or a phone, names none of them.
     """
     since = session.now() - _RECENT
     of_wallet = select(StatementLine).where(StatementLine.wallet == wallet)
@@ -419,7 +420,13 @@ def _unspent(session: Session, wallet: str) -> tuple[list[StatementLine], set[st
     decided = session.execute(proved).all()
     lines, keys = {line_id for _, line_id in decided}, {key for key, _ in decided if key}
     keys |= {key_of(row.reference) for row in rows if row.id in lines and row.reference}
-    named = [(row, {key_of(name) for name in (row.reference, *numbers(row.note)) if name}) for row in rows]
+    holders: dict[str, set[str]] = {}
+    for row in rows:
+        for name in (row.reference, *numbers(row.note)):
+            if name == row.reference or not dialled(name):
+                holders.setdefault(key_of(name), set()).add(key_of(row.reference) or row.note)
+    of = {key for key, payments in holders.items() if key and len(payments) == 1}
+    named = [(row, {key_of(name) for name in (row.reference, *numbers(row.note))} & of) for row in rows]
     spent = [names for row, names in named if row.id in lines or names & keys]
     unspent = [row for row, names in named if row.id not in lines and not names & keys]
     return unspent, set().union(*spent) if spent else set()

@@ -136,6 +136,22 @@ def test_a_payment_that_the_merchant_saw_pays_nothing_again_when_the_statement_c
     assert shop.seen(second).payment == "claimed"
 
 
+def test_a_number_in_many_descriptions_spends_nothing(shop: Shop) -> None:
+    """The account that they were all sent to stands in each line; a merchant typed it as an id once."""
+    account = "0210998877665544"
+    first, second = shop.order(), shop.order()
+    shop.writes(first, "TID 060935460111")
+    with shop.deciding() as (session, desk, settled):
+        claim = claim_of(session, shop.claims(first)[0].id)
+        assert claim is not None
+        verify(session, desk, settled, claim, Decimal(7248), by="Sana", reference=account)
+    shop.writes(second, f"TID {TID}")
+    at = shop.house.clock.now()
+    other = Line(RRN, Decimal(100), at, "", "", RRN, 2, f"to {account}")
+    assert shop.statement(line(at, 1, note=f"to {account}"), other) == 1
+    assert shop.seen(second).payment == "paid"
+
+
 @pytest.mark.parametrize("decide", [reject, ask_for_id])
 def test_whose_order_is_paid_is_not_told_to_pay_it(shop: Shop, decide: object) -> None:
     """A slip of the thumb first, then the right id, which the statement proves."""
