@@ -212,10 +212,10 @@ class Razorpay:
             return list(self._of_refund(payment, gateways.part(payload, "refund", "entity"), asked, merchant, told))
         if event.startswith("payment.dispute."):
             return list(self._of_dispute(payment, gateways.part(payload, "dispute", "entity"), asked, merchant, told))
-        if not link:  # who pays at a shop's own checkout may write notes and a description: they name no link for sure
+        if not link:  # who pays at the shop's own checkout can write notes and a description: neither proves a link
+            if not asked[0]:
+                return []  # of a link, its own event tells
             asked = asked[0], ""
-        if asked == ("", ""):
-            return []
         # one that is authorized is told again when it is captured; its own status may run ahead of the event
         word = "authorized" if event == "payment.authorized" else payment.get("status")
         return [self._of_payment(payment, word, payment.get("currency"), asked, merchant, told)]
