@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from adapters import discover
+from integration.claims import look_at
 from integration.clock import Clock
 from integration.errors import ConfigurationError, PermanentError, TransientError
 from integration.ports import Account, AdapterConfig, FetchesMedia
@@ -242,6 +243,19 @@ def test_metas_own_servers_are_called(graph: Graph, monkeypatch: pytest.MonkeyPa
     with pytest.raises(TransientError, match="could not be read from"):
         graph.media()
     assert looked_up == [host.lower().removesuffix(":443")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"DDS " + bytes([0x7C]) + bytes(7) + b"\x08\0\0\0\x08" + bytes(59) + b" " + bytes(4) + b"@" + bytes(47),
+        b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\xff" * 60, b"RIFF\xff\xff\xff\xffWEBP", b"II*\0" + b"\xff" * 40, b"",
+        b"%PDF-1.7",
+    ],
+)  # fmt: skip
+def test_whatever_a_file_is_made_of_it_is_a_picture_or_none(content: bytes) -> None:
+    """One that its reader trips over must not keep the next from being fetched."""
+    assert look_at(content) == ("", "")
 
 
 @pytest.mark.parametrize("media_id", ["", ".", "..", "../100000000000011", "1/2", "1?a=b", "7" * 161, "۷"])

@@ -725,6 +725,30 @@ def test_a_checkout_that_comes_back_half_way_goes_on(here: House, till: Till) ->
     assert f'value="{here.settings.public_url}/pay/{token}/back"' in answer.text
 
 
+def test_a_link_of_before_leads_to_the_next_step_of_what_is_asked_for_now(here: House, till: Till) -> None:
+    """Whoever still has the first message open pays by what was asked for since, and comes back by the first link."""
+    ours = shop(here)
+    token = asked(here, ours, "pages")
+    with here.db.lane(ours) as session:
+        intent = session.scalars(select(PaymentIntent)).one()
+        gate = next(c for c in session.get_one(Store, ours).connections if c.adapter == "forms")
+        open_intent(session, intent.order, Means(CHECKOUT, "forms", "Forms", gate.id), Decimal(1500))
+    post(here, f"/pay/{token}")
+    answer = get(here, f"/pay/{token}/back", query_string={"auth_token": "half-way"})
+    assert answer.status_code == 200
+    assert 'name="reference" value="half-way"' in answer.text
+
+
+def test_the_next_step_is_not_taken_for_an_order_that_was_cancelled(here: House, till: Till) -> None:
+    ours = shop(here)
+    token = asked(here, ours, "forms")
+    post(here, f"/pay/{token}")
+    with here.db.lane(ours) as session:
+        session.scalars(select(Order)).one().confirmation = "cancelled"
+    answer = get(here, f"/pay/{token}/back", query_string={"auth_token": "half-way"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/pay/{token}?back=1")
+
+
 def test_a_next_step_that_fails_leaves_the_customer_on_the_page(here: House, till: Till) -> None:
     ours = shop(here)
     token = asked(here, ours, "forms")

@@ -628,7 +628,17 @@ def test_a_gateway_is_connected_once_its_key_works_and_never_shows_it_again(
         assert kept.state["merchant"] == "M-18"
         merchant.does("payments/setup/terms", {"payment_hours": "24", "prepaid_with": "acorn"})
 
+        placed = lite_world.place("shopify")
+        with lite_world.house.db.lane(kept.store_id) as session:
+            order = session.scalars(select(Order).where(Order.external_id == placed.order_id)).one()
+            asked_for = open_intent(session, order, Means(CHECKOUT, "acorn", "Acorn", kept.id), order.due.amount)
+            session.flush()
+            intent_id = asked_for.id
+
         merchant.does("payments/acorn/disconnect")
+        with lite_world.looking("shopify") as session:
+            left = session.get_one(PaymentIntent, intent_id)
+            assert (left.state, left.sentence) == ("closed", "the account was disconnected")
         assert "readonly" not in section(merchant.page("/app/payments/setup"), "acorn")
         with lite_world.looking("shopify") as session:
             assert session.get_one(Connection, kept.id).sealed is None
