@@ -396,6 +396,9 @@ def test_a_picture_is_seen_in_the_admins_frame_too(claiming: World, watched: Wat
 
 def test_the_app_lives_in_the_admins_frame_without_cookies(peopled: World, watched: Watched) -> None:
     page = watched.page
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(f"asked {request.url}"))
+    page.on("requestfinished", lambda request: seen.append(f"came {request.url}"))
     page.goto(f"{peopled.sandbox.url}/shopify/admin/store/dastak-demo/apps/dastak")
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", name="Lahore Lawn")).to_be_visible()
@@ -407,6 +410,9 @@ def test_the_app_lives_in_the_admins_frame_without_cookies(peopled: World, watch
     inner = next(f for f in page.frames if f.url.startswith(peopled.app_url))
     assert inner.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not [c for c in page.context.cookies() if c["name"] == "dastak"]
+    # The admin listens before the app speaks, or the navigation would be told to nobody now and then.
+    first = next(at for at, what in enumerate(seen) if what.startswith(f"asked {peopled.app_url}"))
+    assert f"came {peopled.sandbox.url}/static/shopify-admin.js" in seen[:first]
     watched.silent()
 
 

@@ -1,10 +1,9 @@
 /* The admin around the embedded app: follows its address, shows its navigation and its toasts. */
 (() => {
   "use strict";
-  const frame = document.getElementById("app");
   const nav = document.getElementById("app-nav");
   const toasts = document.getElementById("toasts");
-  const { origin, path: base } = frame.dataset;
+  const { origin, path: base } = document.currentScript.dataset;
 
   function follow(path) {
     const inside = path.replace(/^\//, "");
@@ -37,7 +36,8 @@
   }
 
   window.addEventListener("message", (event) => {
-    if (event.origin !== origin || event.source !== frame.contentWindow || !event.data?.dastakSandbox) return;
+    const app = document.getElementById("app")?.contentWindow; // the frame comes after this script
+    if (event.origin !== origin || event.source !== app || !event.data?.dastakSandbox) return;
     const { type, path, items, message, isError } = event.data;
     if (type === "path") follow(String(path));
     else if (type === "navigation" && Array.isArray(items)) navigation(items);
