@@ -253,6 +253,8 @@ class Payers:
         wanted = {one.order_id for one in crowd.customers if one.fate == "pays"}
         for reference, state in taken.items():
             order = of.get(intents.get(reference, 0))
+            if state == "paid" and order is None:
+                ledger.lost.append(f"{reference}: paid at the gateway, and nobody here knows for what")
             if order is None or state != "paid" or order.external_id not in wanted:
                 continue
             if not paid[order.id] or order.payment != "paid":
@@ -442,9 +444,9 @@ class Trouble:
         self._dice.choices(list(self._deeds), list(self._deeds.values()))[0]()
 
     def _end(self) -> None:
-        self.made |= {
-            f"{f['target']} {f['mode']}": f["struck"] for f in self._system.world.ask("GET", "faults")["faults"]
-        }
+        self.made.update(
+            {f"{f['target']} {f['mode']}": f["struck"] for f in self._system.world.ask("GET", "faults")["faults"]}
+        )
         self._system.world.ask("DELETE", "faults")
         self._supervisor.arm("")
 
@@ -578,6 +580,7 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         if not all(said[place][store, fate] for place in (COMING, ARRIVED) for fate in fates):
             raise RuntimeError(f"the standard of {store} does not hear of its parcel")
 
+    calm = _pushed(house)
     crowd, trouble = Crowd(world, dice, 11), Trouble(system, supervisor, dice)
     crowd.invite_many(ledger.orders)
     with repeating(crowd.look, lambda: 1.0):
@@ -621,6 +624,10 @@ def _play(system: System, supervisor: Hardened, house: House, dice: random.Rando
         _wait(lambda: _heard(world, crowd, arrived), STORM * 2)
     _settle(world, house)
     ledger.trouble = dict(sorted(trouble.made.items()))
+    ledger.unsettled += [f"nothing that {name} pushed arrived" for name in calm if _pushed(house)[name] <= calm[name]]
+    for target in {target for target, *_ in FAULTS}:
+        if not any(count for what, count in trouble.made.items() if what.startswith(f"{target} ")):
+            ledger.unsettled.append(f"nothing went wrong at {target}")
     _write(ledger, world, house, standard, crowd, parcels, said)
     payers.audit(ledger, crowd)
 
@@ -692,6 +699,13 @@ def _settle(world: World, house: House, seconds: float = 8.0 * EVIDENCE_WAIT) ->
     until(quiet, f"everything is settled ({_waiting(house)})", seconds)
 
 
+def _pushed(house: House) -> dict[str, int]:
+    """How much the courier and the gateway have pushed here so far."""
+    with house.db.operator() as session:
+        count = select(func.count()).select_from(WebhookDelivery).where(WebhookDelivery.source == "webhook")
+        return {name: session.scalar(count.where(WebhookDelivery.adapter == name)) or 0 for name in (COURIER, GATEWAY)}
+
+
 def _waiting(house: House) -> dict[str, int]:
     """What is still under way."""
     now = house.clock.now()
@@ -740,16 +754,10 @@ def _write(
         if (mark := crowd.mark(one)) != marks[key]:
             ledger.wrong.append(f"{who}: the store keeps {mark}, not {marks[key]}")
     ledger.doubled += parcels.doubled(crowd)
-    ledger.unsettled = [f"{state}: {count}" for state, count in _waiting(house).items()]
+    ledger.unsettled += [f"{state}: {count}" for state, count in _waiting(house).items()]
     with house.db.operator() as session:
         counted = session.execute(select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state))
         ledger.deliveries = {str(state): int(count) for state, count in counted}
-        for name in (COURIER, GATEWAY):
-            pushed = select(WebhookDelivery.id).where(
-                WebhookDelivery.adapter == name, WebhookDelivery.source == "webhook"
-            )
-            if session.scalar(pushed.limit(1)) is None:
-                ledger.unsettled.append(f"nothing that {name} pushed arrived")
         doubtful = select(Outbox, Order.name).join(Order, Order.id == Outbox.order_id, isouter=True)
         doubtful = doubtful.where(Outbox.unknown_at.is_not(None), Outbox.kind == "message").order_by(Outbox.id)
         for row, name in session.execute(doubtful):
