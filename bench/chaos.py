@@ -77,7 +77,7 @@ FAULTS = (
     ("woocommerce.webhooks", "drop", 0.02), ("woocommerce.api", "error_500", 0.02),
     ("woocommerce.api", "timeout_after_accept", 0.003),
     ("leopards.webhooks", "duplicate", 0.1), ("leopards.webhooks", "reorder", 0.1), ("leopards.webhooks", "drop", 0.05),
-    ("leopards.api", "error_500", 0.03), ("leopards.api", "timeout_after_accept", 0.02),
+    ("leopards.api", "error_500", 0.1), ("leopards.api", "timeout_after_accept", 0.06),
     ("razorpay.webhooks", "duplicate", 0.1), ("razorpay.webhooks", "reorder", 0.1), ("razorpay.webhooks", "drop", 0.05),
     ("razorpay.api", "error_500", 0.03), ("razorpay.api", "timeout_after_accept", 0.02),
 )  # fmt: skip
