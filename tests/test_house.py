@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,27 +44,34 @@ def _modules(part: str) -> Iterator[Path]:
     yield from sorted(path for path in (ROOT / part).rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _imports(path: Path) -> tuple[tuple[str, int, bool], ...]:
     """(dotted name, line, inside a function) of every import, relative ones made absolute."""
-    tree = ast.parse(path.read_text())
+    tree, found = _tree(path), []
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f) if n is not f}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, node.lineno, id(node) in inside
+                found.append((alias.name, node.lineno, id(node) in inside))
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*base, *(node.module or "").split(".")]).strip(".")
             for alias in node.names:
-                yield f"{name}.{alias.name}", node.lineno, id(node) in inside
+                found.append((f"{name}.{alias.name}", node.lineno, id(node) in inside))
+    return tuple(found)
 
 
+@cache
 def _typing_only(path: Path) -> set[int]:
     """Lines inside `if TYPE_CHECKING:`."""
-    tree = ast.parse(path.read_text())
     found: set[int] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             found |= {n.lineno for n in ast.walk(node) if hasattr(n, "lineno")}
     return found
