@@ -144,7 +144,14 @@ def _opened(house: House, store_id: int, intent_id: int, checkout: Checkout | No
             hurry(session, intent.connection_id, "collect", after=_WHILE_OPEN[0])
 
 
+MOST_ATTEMPTS = 40
+"""Checkouts of one order in a day: whoever presses on and on gets no more of them."""
+
+
 def _anew(session: Session, intent: PaymentIntent) -> PaymentIntent:
+    since = session.now() - timedelta(days=1)
+    if sum(one.created_at > since for one in intent.order.intents) >= MOST_ATTEMPTS:
+        raise PermanentError("this order was tried too often today")
     return open_intent(session, intent.order, intent.means, intent.anew.amount)
 
 

@@ -26,7 +26,8 @@ from werkzeug.serving import make_server
 from adapters.http import call
 from integration import privacy
 from integration.catalogue import wording
-from integration.collecting import collect
+from integration.clock import move
+from integration.collecting import MOST_ATTEMPTS, collect
 from integration.db import Session
 from integration.errors import ConfigurationError, PermanentError, TransientError
 from integration.events import PaymentChanged
@@ -604,6 +605,18 @@ def test_a_fault_of_the_gateway_is_the_page_again_with_a_sentence(
     assert ("https://wa.me/" in answer.text) == (row == "refused")
     till.mode = "well"
     assert f"{till.url}/checkout/" in post(here, f"/pay/{token}").text
+
+
+def test_whoever_presses_on_and_on_gets_no_more_checkouts_until_the_next_day(here: House) -> None:
+    """Each press on a form's button is a new attempt; a machine that presses is none of the shop's business."""
+    ours = shop(here)
+    token = asked(here, ours, "forms")
+    pressed = [post(here, f"/pay/{token}").status_code for _ in range(MOST_ATTEMPTS + 2)]
+    assert pressed == [200] * MOST_ATTEMPTS + [422, 422]
+    assert len(intents(here, ours)) == MOST_ATTEMPTS
+    assert "https://wa.me/" in post(here, f"/pay/{token}").text
+    move(here.settings.clock_file, timedelta(hours=25))
+    assert post(here, f"/pay/{token}").status_code == 200
 
 
 def test_a_gateway_that_is_not_there_is_the_page_again(here: House, till: Till) -> None:
