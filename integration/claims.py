@@ -425,8 +425,8 @@ def _unspent(session: Session, wallet: str) -> tuple[list[StatementLine], set[st
         for name in (row.reference, *numbers(row.note)):
             if name == row.reference or not dialled(name):
                 holders.setdefault(key_of(name), set()).add(key_of(row.reference) or row.note)
-    of = {key for key, payments in holders.items() if key and len(payments) == 1}
-    named = [(row, {key_of(name) for name in (row.reference, *numbers(row.note))} & of) for row in rows]
+    sole = {key for key, payments in holders.items() if key and len(payments) == 1}
+    named = [(row, {key_of(name) for name in (row.reference, *numbers(row.note))} & sole) for row in rows]
     spent = [names for row, names in named if row.id in lines or names & keys]
     unspent = [row for row, names in named if row.id not in lines and not names & keys]
     return unspent, set().union(*spent) if spent else set()

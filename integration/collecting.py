@@ -71,7 +71,7 @@ def next_poll(intent: PaymentIntent, now: datetime) -> datetime | None:
 def open_checkout(house: House, store_id: int, token: str, return_url: str) -> Checkout:
     """A checkout for what the order behind a token is asked for now: the one that stands, or a new one. Raises NotAsked
     when nothing is to be paid, TransientError and OutcomeUnknown when it is to be tried again, ConfigurationError and
-    PermanentError when the gateway will not.
+    PermanentError when the gateway will not, or it was tried too often today.
     """
     with house.db.lane(store_id) as session:
         intent = _to_open(session, token)
