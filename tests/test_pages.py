@@ -105,6 +105,7 @@ def _sign_in(page: Page, world: World) -> None:
 
 def _fits(page: Page) -> None:
     """Nothing sticks out sideways, the page has one name and one main part, and everything has a label."""
+    page.wait_for_load_state()  # its words may stand before its stylesheet, and unstyled a page is as wide as it likes
     width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1], f"{page.url} is {width[0]} wide on a screen of {width[1]}"
     assert page.title()
