@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import (
     URL,
     BigInteger,
@@ -455,7 +456,7 @@ _LOCK_LANE = text("SELECT id FROM stores WHERE id = :id FOR NO KEY UPDATE")
 def _postgres(url: URL, pool_size: int) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -463,6 +464,21 @@ def _postgres(url: URL, pool_size: int) -> Engine:
         hide_parameters=True,
         connect_args={"connect_timeout": 5, "options": "-c timezone=utc"},
     )
+
+    @event.listens_for(engine, "connect")
+    def _connect(raw: Any, _record: Any) -> None:
+        raw.adapters.register_dumper(str, _WithoutNul)
+
+    return engine
+
+
+class _WithoutNul(StrDumperUnknown):
+    """Texts of strangers may hold a NUL, which PostgreSQL refuses in any text: it is left out, or one such letter in a
+    name would cost the order.
+    """
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "") if "\0" in obj else obj)
 
 
 def _sqlite(path: str, pool_size: int) -> Engine:

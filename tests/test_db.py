@@ -333,6 +333,19 @@ def test_due_work_is_found_by_index(house: House) -> None:
             assert index in plan, f"{query}: {plan}"
 
 
+def test_a_nul_in_a_strangers_text_costs_nothing_but_itself(house: House) -> None:
+    """PostgreSQL keeps no NUL in any text: neither reading nor writing fails over one."""
+    store_id = factories.store(house)
+    with house.db.lane(store_id) as session:
+        placed = factories.order(session)
+        placed.customer_name, order_id = "Aye\0sha", placed.id
+    with house.db.read(store_id) as session:
+        kept = session.get_one(Order, order_id).customer_name
+        found = session.scalar(select(Order.id).where(Order.customer_name == "Aye\0sha"))
+    assert kept.replace("\0", "") == "Ayesha"
+    assert found == order_id
+
+
 def test_a_store_that_goes_takes_everything_with_it(house: House) -> None:
     ours = factories.store(house)
     with house.db.lane(ours) as session:
