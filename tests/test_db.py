@@ -65,7 +65,7 @@ def _sample(kind: Any) -> Any:
         (LargeBinary, b"x"),
         (Integer, number),
     )
-    return next((value for type_, value in samples if isinstance(kind, type_)), None) or f"{number}"[-4:]
+    return next((value for type_, value in samples if isinstance(kind, type_)), None) or f"{number}"[-3:]
 
 
 def test_every_table_belongs_to_a_store_or_is_known_not_to() -> None:
