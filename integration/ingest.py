@@ -26,11 +26,13 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     and_,
+    bindparam,
     delete,
     func,
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -674,30 +676,33 @@ def replay(house: House, store_id: int, delivery_id: int) -> str:
         return session.get_one(WebhookDelivery, delivery_id).state
 
 
+_NOW, _MACHINE = bindparam("now", type_=Instant), bindparam("machine", type_=Instant)
+
+
+def _queued(kind: str) -> Select[int]:
+    mine = (Outbox.kind == kind, Outbox.state == inline("queued"), Outbox.due_at <= _NOW)
+    return select(Outbox.store_id).where(*mine).distinct()
+
+
+_WAITING = union_all(*(query.add_columns(inline(door)) for door, query in {
+    "process": select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received")).distinct(),
+    "advance": select(Enrollment.store_id).where(Enrollment.next_due_at <= _NOW).distinct(),
+    "deliver": _queued("message"),
+    "write": _queued("write_back"),
+    "courier": _queued("courier"),
+    # not DISTINCT: SQLite would then walk every row by store instead of the few in flight by time
+    "settle": select(Outbox.store_id).where(Outbox.leased_until < _MACHINE),
+}.items()))  # fmt: skip
+"""(store, door) of everything that waits, in one question: it is asked every second, and mostly finds nothing."""
+
+
 def sweep(house: House) -> Iterator[tuple[str, int]]:
     """(door, store) for everything that waits and has perhaps not been rung for: a lost bell costs seconds."""
-    now, machine = house.clock.now(), house.clock.machine()
-    waits = {
-        "process": select(WebhookDelivery.store_id).where(WebhookDelivery.state == inline("received")).distinct(),
-        "advance": select(Enrollment.store_id).where(Enrollment.next_due_at <= now).distinct(),
-        "deliver": _queued("message", now),
-        "write": _queued("write_back", now),
-        "courier": _queued("courier", now),
-        # not DISTINCT: SQLite would then walk every row by store instead of the few in flight by time
-        "settle": select(Outbox.store_id).where(Outbox.leased_until < machine),
-    }
+    at = {"now": house.clock.now(), "machine": house.clock.machine()}
     with house.db.operator() as session:
-        for door, query in waits.items():
-            for store_id in {store_id for store_id in session.scalars(query) if store_id is not None}:
+        for store_id, door in {tuple(row) for row in session.execute(_WAITING, at)}:
+            if store_id is not None:
                 yield "deliver" if door == "settle" else door, store_id
-
-
-def _queued(kind: str, now: datetime) -> Select[int]:
-    return (
-        select(Outbox.store_id)
-        .where(Outbox.kind == kind, Outbox.state == inline("queued"), Outbox.due_at <= now)
-        .distinct()
-    )
 
 
 def not_understood(session: Session, room: str, limit: int) -> Sequence[WebhookDelivery]:

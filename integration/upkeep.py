@@ -14,13 +14,13 @@ from itertools import product
 from typing import Any
 
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from . import claims, collecting, ingest, privacy, tracking
 from .access import open_account
 from .catalogue import TEMPLATES, Template, template_name, template_text
-from .db import Session
+from .db import Instant, Session
 from .dispatch import keep_cities
 from .errors import ConfigurationError, NotUnderstood, OutcomeUnknown, PermanentError, TransientError
 from .events import OrderChanged, OrderRemoved
@@ -42,14 +42,20 @@ _LEASE = timedelta(seconds=45)
 """For so long a chore is its worker's without a sign of life. A killed worker's chores wait no longer than that."""
 
 
+_NOW, _MACHINE = bindparam("now", type_=Instant), bindparam("machine", type_=Instant)
+_DUE = (
+    select(Chore.store_id)
+    .join(Store, Store.id == Chore.store_id)
+    .where(Chore.due_at <= _NOW, or_(Chore.leased_until.is_(None), Chore.leased_until < _MACHINE))
+    .union(select(privacy.PrivacyRequest.store_id).where(privacy.PrivacyRequest.met_at.is_(None)))
+)
+
+
 def due_chores(house: House) -> Iterator[tuple[str, int]]:
     """(door, store) of every store with a chore or a privacy request due."""
-    now, machine = house.clock.now(), house.clock.machine()
+    at = {"now": house.clock.now(), "machine": house.clock.machine()}
     with house.db.operator() as session:
-        free = or_(Chore.leased_until.is_(None), Chore.leased_until < machine)
-        due = select(Chore.store_id).join(Store, Store.id == Chore.store_id).where(Chore.due_at <= now, free)
-        asked = select(privacy.PrivacyRequest.store_id).where(privacy.PrivacyRequest.met_at.is_(None))
-        for store_id in {*session.scalars(due.distinct()), *session.scalars(asked.distinct())}:
+        for store_id in session.scalars(_DUE, at):
             yield "chores", store_id
 
 

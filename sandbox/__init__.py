@@ -176,6 +176,11 @@ class Sandbox:
             **self.gateways.queues,
         }
 
+    @property
+    def idle(self) -> bool:
+        """Is nothing on its way to the app, and nothing about to happen?"""
+        return not any(queue.waiting() for queue in self.queues().values()) and not self.world.timers.waiting()
+
 
 def _plainly(error: HTTPException) -> Response | HTTPException:
     """Unknown addresses and wrong methods, in the form the caller reads."""

@@ -515,7 +515,7 @@ class Control:
         return as_json(
             {
                 "ready": True,
-                "idle": not any(queues.values()) and not timers,
+                "idle": self._sandbox.idle,
                 "queues": queues,
                 "timers": timers,
                 "whatsapp_webhook": self._whatsapp.verified,

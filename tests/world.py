@@ -313,7 +313,7 @@ class World:
             bells = {*ingest.sweep(self.house), *upkeep.due_chores(self.house)}
             for door, store_id in sorted(bells):
                 WORK[door](self.house, store_id)
-            idle = self.control("GET", "/control/health")["idle"]
+            idle = self.sandbox.world.idle
             waiting = wait_for_evidence and self._uncertain()
             quiet = quiet + 1 if idle and not bells and not waiting else 0
             if not bells:
