@@ -25,6 +25,7 @@ from integration.house import House
 from integration.migrations import upgrade
 from integration.settings import Settings
 from servers import PostgreSQL, Redis
+from worker import spare_the_collector
 
 from .world import World
 
@@ -40,6 +41,7 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    spare_the_collector()  # as the house's own processes do
     config.addinivalue_line("markers", "in_turn: its cases take turns on the databases, instead of each on all")
 
 
