@@ -22,6 +22,7 @@ def _fate(world: World, placed: Placed) -> list[tuple[str, int, str]]:
 
 def test_an_accepted_send_whose_answer_was_lost_is_settled_by_its_status(world: World) -> None:
     """WhatsApp took it and never said so: the status webhook proves it, and it is not sent again."""
+    world.advance("3s")  # a second look at templates of which two words came in one second is over
     world.fault("whatsapp.api", "timeout_after_accept", count=1)
     placed = world.place("shopify", settle=False)
     world.settle(wait_for_evidence=True)
