@@ -55,6 +55,7 @@ def bodies() -> list[bytes]:
         made.append(body)
 
     make()
+    assert len(made) >= BODIES
     return made
 
 
@@ -68,7 +69,7 @@ _LETTERS = (
 )
 """What strings are made of: plain, JSON's own, invisible, halves of letters, other scripts, pictures of several."""
 _STRANGE = (
-    None, True, False, 0, -1, 2**31, -(2**63), 2**64, 10**400, 0.0, -0.0, 1e-324, 1.7e308, float("inf"), "", " ", "0",
+    None, True, False, 0, -1, 2**31, -(2**63), 2**64, 10**400, 0.0, -0.0, 5e-324, 1.7e308, float("inf"), "", " ", "0",
     "-1", "1e999", "NaN", "null", "9" * 40, "2026-02-30T25:61:00Z", "+92 300", [], {}, [[]], [None], {"": ""},
 )  # fmt: skip
 
